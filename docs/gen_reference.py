@@ -1,0 +1,65 @@
+"""Write docs/reference.md from the field table; `--check` only compares."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tasker_build.spec import model
+from tasker_build.spec.fields import Record, table
+from tasker_build.spec.model import KINDS, SPEC
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PAGE = Path(__file__).parent / "reference.md"
+RECORDS = {
+    "Top level": model.Spec,
+    "`targets.NAME`": model.Target,
+    "`targets.NAME.cargo`": model.Cargo,
+    "`targets.NAME.user`": model.User,
+    "`healthcheck` of targets and services": model.Healthcheck,
+    "`targets.NAME.secrets[]`": model.Secret,
+    "`stacks.NAME`": model.Stack,
+    "`stacks.NAME.services.NAME`": model.Service,
+    "`files.PATH`": model.FileSpec,
+    "`toolchain`": model.Toolchain,
+    "`sources`": model.Sources,
+}
+
+
+def page() -> str:
+    """The reference page."""
+    lines = [
+        "# Reference: keys of the spec",
+        "",
+        "Written by docs/gen_reference.py from the field table that also validates the spec (`tasker-build schema` prints it as JSON Schema).",
+        "Unknown keys are errors; `x-…` keys at the top are free. `{{ name }}` in a text stands for a value of `vars`.",
+        "Overlays (`-f a.yaml -f b.yaml`), `defaults` and `extends` merge mappings key by key, replace lists and values, and `~` takes a key away.",
+    ]
+    for title, cls in RECORDS.items():
+        lines += ["", f"## {title}", "", "| key | | meaning |", "|---|---|---|", *_rows(cls)]
+    lines += [
+        "",
+        "## Kinds",
+        "",
+        "| kind | template |",
+        "|---|---|",
+        *(f"| `{kind}` | `{name}` |" for kind, name in KINDS.items()),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _rows(cls: type) -> Iterator[str]:
+    for name, row, required in table(cls):
+        nested = " (a record)" if isinstance(row.type, Record) and row.type is not SPEC else ""
+        yield f"| `{name}` | {'required' if required else ''} | {row.doc}{nested} |"
+
+
+if __name__ == "__main__":
+    if "--check" in sys.argv:
+        sys.exit(
+            0 if PAGE.read_text(encoding="utf-8") == page() else f"{PAGE} is behind the field table: python docs/gen_reference.py"
+        )
+    PAGE.write_text(page(), encoding="utf-8")

@@ -1,0 +1,234 @@
+#!/usr/bin/env bash
+# Rendered by tasker-build from scripts/run-db.sh.j2: change that or the spec, not this file; body sha256:e79b82c36a6c9ef7
+# Only the database of the db environment, for programs that run outside of containers.
+#
+# run-dev-db.sh [command]
+#   start            start it and wait until it is ready (the default)
+#   stop, restart    stop it (its data stays); stop and start
+#   status           containers, readiness, whether the port answers
+#   logs             follow the log
+#   psql             SQL prompt; further arguments go to psql
+#   shell            bash in the container
+#   test             check the connection, PGMQ and UUID version 7
+#   build            build the image
+#   reset            remove all data and start afresh, after a dump
+#                    [--yes --confirm tasker_rust_test] [--no-dump]
+#   restore FILE     put a dump back [--yes --confirm tasker_rust_test]
+#
+# DATABASE_URL=postgresql://tasker:tasker@localhost:5432/tasker_rust_test
+set -euo pipefail
+
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+say_usage() { awk 'NR > 2 { if (!/^#/) exit; sub(/^# ?/, ""); print }' "scripts/$(basename "${BASH_SOURCE[0]}")"; }
+case "${1:-}" in
+    -h | --help)
+        say_usage
+        exit 0
+        ;;
+esac
+
+# `docker compose` where it is, the older `docker-compose` otherwise.
+if docker compose version >/dev/null 2>&1; then
+    compose() { docker compose "$@"; }
+elif command -v docker-compose >/dev/null 2>&1; then
+    compose() { docker-compose "$@"; }
+else
+    echo "error: neither 'docker compose' nor 'docker-compose' is installed" >&2
+    exit 4
+fi
+
+# Without an answer nothing is removed: --yes stands for "y", --confirm WORD for a word that has to be typed.
+yes=false
+confirm=''
+
+database=tasker_rust_test
+user=tasker
+volume=tasker-dev-database-data
+project=tasker-db
+backups=${BACKUPS:-backups}
+
+agree() { # QUESTION [WORD]
+    local answer
+    if [[ -z "${2:-}" ]]; then
+        [[ "${yes}" == true ]] && return 0
+        [[ -t 0 ]] || { echo "error: refused: no terminal to ask on; --yes agrees" >&2; exit 5; }
+        read -r -p "$1 [y/N] " answer
+        [[ "${answer}" == [yY]* ]] && return 0
+    else
+        if [[ "${yes}" == true && -n "${confirm}" ]]; then
+            [[ "${confirm}" == "$2" ]] && return 0
+            echo "error: refused: --confirm says '${confirm}', not '$2'" >&2
+            exit 5
+        fi
+        [[ -t 0 ]] || { echo "error: refused: no terminal to ask on; --yes --confirm $2 agrees" >&2; exit 5; }
+        read -r -p "$1 Type $2 to agree: " answer
+        [[ "${answer}" == "$2" ]] && return 0
+    fi
+    echo "cancelled, nothing was removed"
+    exit 0
+}
+
+stack() { compose -f docker-compose.db.yml "$@"; }
+inside() { stack exec -T postgres "$@"; }
+sql() { inside psql -U "${user}" -d "${1}" -qAtX -v ON_ERROR_STOP=1 -c "${2}"; }
+
+# compose would ask whether to recreate a volume that another layout made, and lose its data: nobody is there to say yes.
+up() { stack up --detach --wait --wait-timeout "${WAIT_TIMEOUT:-120}" </dev/null; }
+
+start() {
+    up
+    cat <<CONNECTION
+
+PostgreSQL is ready.
+  DATABASE_URL=postgresql://tasker:tasker@localhost:${POSTGRES_PORT:-5432}/tasker_rust_test
+  host localhost, port ${POSTGRES_PORT:-5432}, database tasker_rust_test, user tasker, password tasker
+  extensions: $(sql "${database}" "SELECT string_agg(extname, ', ' ORDER BY extname) FROM pg_extension WHERE extname <> 'plpgsql'")
+
+  try:   ./scripts/run-dev-db.sh test
+CONNECTION
+}
+
+check() { # NAME SQL
+    if sql "${database}" "$2" >/dev/null; then
+        echo "ok      $1"
+    else
+        echo "FAILED  $1" >&2
+        exit 1
+    fi
+}
+
+test_database() {
+    if inside pg_isready -q -h 127.0.0.1 -U "${user}" -d "${database}"; then
+        echo "ok      connection"
+    else
+        echo "FAILED  connection" >&2
+        exit 1
+    fi
+    check "PGMQ: create a queue, send, read, drop it" \
+        "SELECT pgmq.create('test_queue'); SELECT pgmq.send('test_queue', '{}'); SELECT count(*) / (count(*) = 1)::int FROM pgmq.read('test_queue', 0, 1); SELECT pgmq.drop_queue('test_queue')"
+    check "UUID version 7" "SELECT 1 / (substr(uuid_generate_v7()::text, 15, 1) = '7')::int"
+    echo "all passed"
+}
+
+status() {
+    stack ps --all
+    if inside pg_isready -h 127.0.0.1 -U "${user}" -d "${database}"; then :; else echo "the database is not ready"; fi
+    if (exec 3<>"/dev/tcp/127.0.0.1/${POSTGRES_PORT:-5432}") 2>/dev/null; then
+        echo "port ${POSTGRES_PORT:-5432} answers"
+    else
+        echo "port ${POSTGRES_PORT:-5432} does not answer"
+    fi
+}
+
+# Data is touched only where nobody else uses it.
+ours_alone() {
+    local others
+    others=$(docker ps --all --filter "volume=${volume}" --format '{{.Names}} {{.Label "com.docker.compose.project"}}' | awk -v p="${project}" '$2 != p {print $1}')
+    if [[ -n "${others}" ]]; then
+        echo "error: refused: other containers use the volume ${volume}: ${others//$'\n'/, }" >&2
+        exit 5
+    fi
+}
+
+dump() {
+    local name
+    mkdir -p "${backups}"
+    name="${backups}/${database}-$(date +%Y%m%d-%H%M%S).dump"
+    up >/dev/null 2>&1 || true
+    if inside pg_dump -U "${user}" -d "${database}" --format=custom >"${name}.part" && [[ -s "${name}.part" ]]; then
+        mv "${name}.part" "${name}"
+        echo "kept a dump: ${name}   (./scripts/run-dev-db.sh restore ${name})"
+    else
+        rm -f "${name}.part"
+        echo "error: refused: no dump could be made, so the data stays (--no-dump goes on without one)" >&2
+        exit 5
+    fi
+}
+
+reset() {
+    local keep=true
+    while [[ $# -gt 0 ]]; do
+        case "$1" in
+            -y | --yes) yes=true ;;
+            --confirm)
+                confirm="${2:?--confirm needs a name}"
+                shift
+                ;;
+            --no-dump) keep=false ;;
+            *)
+                echo "error: unknown argument '$1'" >&2
+                exit 1
+                ;;
+        esac
+        shift
+    done
+    ours_alone
+    echo "This removes every row of ${database}: the container and the volume ${volume}."
+    agree "Remove it all?" "${database}"
+    if [[ "${keep}" == true ]] && docker volume inspect "${volume}" >/dev/null 2>&1; then dump; fi
+    stack down
+    if docker volume inspect "${volume}" >/dev/null 2>&1; then docker volume rm "${volume}" >/dev/null; fi
+    start
+}
+
+restore() {
+    local from=${1:-}
+    [[ -n "${from}" && -s "${from}" ]] || { echo "error: restore needs a dump file" >&2; exit 1; }
+    shift
+    while [[ $# -gt 0 ]]; do
+        case "$1" in
+            -y | --yes) yes=true ;;
+            --confirm)
+                confirm="${2:?--confirm needs a name}"
+                shift
+                ;;
+            *)
+                echo "error: unknown argument '$1'" >&2
+                exit 1
+                ;;
+        esac
+        shift
+    done
+    ours_alone
+    echo "This replaces the database ${database} by ${from}."
+    agree "Replace it?" "${database}"
+    up >/dev/null
+    # Into a new database first: a dump that cannot be read costs nothing.
+    sql postgres "DROP DATABASE IF EXISTS restoring WITH (FORCE)"
+    sql postgres "CREATE DATABASE restoring OWNER ${user}"
+    inside pg_restore -U "${user}" -d restoring --exit-on-error <"${from}"
+    sql postgres "DROP DATABASE ${database} WITH (FORCE)"
+    sql postgres "ALTER DATABASE restoring RENAME TO ${database}"
+    echo "restored ${from}"
+}
+
+command=${1:-start}
+[[ $# -eq 0 ]] || shift
+case "${command}" in
+    start) start ;;
+    stop) stack down ;;
+    restart)
+        stack down
+        start
+        ;;
+    status) status ;;
+    logs) stack logs --follow postgres ;;
+    psql)
+        if [[ -t 0 && -t 1 ]]; then
+            stack exec postgres psql -U "${user}" -d "${database}" "$@"
+        else
+            inside psql -U "${user}" -d "${database}" "$@"
+        fi
+        ;;
+    shell | bash) if [[ -t 0 ]]; then stack exec postgres bash; else inside bash; fi ;;
+    test) test_database ;;
+    reset) reset "$@" ;;
+    restore) restore "$@" ;;
+    build) stack build postgres ;;
+    *)
+        echo "error: unknown command '${command}'" >&2
+        say_usage >&2
+        exit 1
+        ;;
+esac

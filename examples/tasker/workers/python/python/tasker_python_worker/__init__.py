@@ -1,0 +1,1 @@
+"""The Python worker of Tasker: handlers in Python on a worker in Rust."""

@@ -1,0 +1,215 @@
+"""`tasker-build apply`."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sys
+import time
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+import click
+
+from tasker_build.cli.planning import plan_again, plan_project, read_plan
+from tasker_build.engine.docker import DockerEngine, buildx
+from tasker_build.errors import Exit, RefusedError
+from tasker_build.executor import Built, Executor, Failed, Kept, Retagged, Skipped
+from tasker_build.output import State, compare
+from tasker_build.project import site_secrets
+from tasker_build.record import git_revision
+from tasker_build.since import chosen
+from tasker_build.view.plan import plan_data, plan_text
+from tasker_build.view.progress import ProgressView, failure_text, seconds_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from tasker_build.cli import Settings
+    from tasker_build.executor import Event
+    from tasker_build.plan import Plan
+    from tasker_build.project import Project
+
+
+@click.command("apply")
+@click.argument("selection", metavar="[SELECT]... | PLAN.json", nargs=-1)
+@click.option(
+    "-j",
+    "--jobs",
+    type=click.IntRange(1, 256),
+    default=os.cpu_count() or 1,
+    show_default=True,
+    help="Builds at the same time.",
+)
+@click.option("-x", "--fail-fast", is_flag=True, help="Start nothing more after a failure.")
+@click.option("--exclude", multiple=True, metavar="SELECT", help="Leave these out.")
+@click.option("--since", metavar="REV", help="Only targets that differ from what they were at this Git revision.")
+@click.option("--rebuild", multiple=True, metavar="SELECT", help="Build these again whatever their state.")
+@click.option("--builder", help="The buildx builder to use.")
+@click.option("--progress", type=click.Choice(["auto", "tty", "plain", "quiet"]), default="auto", help="How to show progress.")
+@click.option("--version", "version", default="latest", help="Version for image tags.")
+@click.pass_obj
+def command(
+    settings: Settings,
+    selection: tuple[str, ...],
+    jobs: int,
+    fail_fast: bool,  # noqa: FBT001
+    exclude: tuple[str, ...],
+    since: str | None,
+    rebuild: tuple[str, ...],
+    builder: str | None,
+    progress: str,
+    version: str,
+) -> int:
+    began = time.monotonic()
+    file = _plan_file(selection)
+    saved = read_plan(file) if file else None
+    if saved is not None:
+        if rebuild or exclude or since or version != "latest":
+            raise click.UsageError("a saved plan says itself what is built and tagged: leave the other options out")
+        version = saved.asked.version
+    project = settings.project(version)
+    project.wanted  # noqa: B018 - every mistake of the user's comes before the engine's
+    selection = selection if saved else chosen(project, selection, exclude, since)
+    engine = DockerEngine.connect(builder)
+    engine.version()
+    if saved is not None and file is not None:
+        # Before the lock: a refused plan leaves nothing behind. Under it once more: another apply may have come first.
+        plan = plan_again(project, engine, saved, file)
+        if not plan.changed:
+            click.echo(plan_text(plan, show_kept=False, details=False))
+            return Exit.OK
+    with _lock(project):
+        if saved is not None and file is not None:
+            plan = plan_again(project, engine, saved, file)
+        else:
+            plan = plan_project(project, engine, selection, rebuild)
+        if not plan.changed:
+            click.echo(plan_text(plan, show_kept=False, details=False))
+            return Exit.OK
+        buildx()
+        click.echo(plan_text(plan, show_kept=False, details=False) + "\n", err=True)
+        _note_drift(project)
+        secrets = _secrets(project, plan)
+        run = project.records.new_run()
+        revision = git_revision(project.root)
+        executor = Executor(project, engine, plan, jobs=jobs, run=run, secrets=secrets, fail_fast=fail_fast, revision=revision)
+        events = _follow(executor, progress)
+        project.records.summarise(run, _summary(plan, project, events) | {"revision": revision})
+    return _verdict(plan, events, time.monotonic() - began)
+
+
+def _plan_file(selection: Sequence[str]) -> Path | None:
+    """The saved plan that was named instead of a selection."""
+    files = [Path(word) for word in selection if word.endswith(".json") and Path(word).is_file()]
+    if files and len(selection) > 1:
+        raise click.UsageError("a saved plan is applied alone: name nothing beside it")
+    return files[0] if files else None
+
+
+def _secrets(project: Project, plan: Plan) -> dict[str, Path]:
+    """The site's secrets for everything that is built; a required one that is missing stops the run before it starts."""
+    building = [project.spec.targets[step.target] for step in plan.steps if step.action.builds]
+    found = site_secrets(sorted({secret.id for target in project.spec.targets.values() for secret in target.secrets}))
+    for target in building:
+        for secret in target.secrets:
+            if secret.required and secret.id not in found:
+                from tasker_build.compose import secret_variable  # noqa: PLC0415
+
+                hint = f"set {secret_variable(secret.id)} to the path of a file that holds it"
+                raise RefusedError(f"target `{target.name}` needs the build secret `{secret.id}`", hints=(hint,))
+    return dict(found)
+
+
+def _note_drift(project: Project) -> None:
+    """What is built is what the spec renders; say so when the files on disk are something else."""
+    drift = compare(project.tree, project.output, ())
+    edited = [row.path for row in drift if row.state in {State.EDITED, State.FOREIGN}]
+    if edited:
+        click.echo(f"note: built from the spec, not from files edited by hand: {', '.join(edited)}", err=True)
+
+
+def _follow(executor: Executor, progress: str) -> list[Event]:
+    """Run the executor, show its events, keep the ones that are results; an interrupt is told what is done, then goes on."""
+    terminal = sys.stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+    animate = terminal and (progress == "tty" or (progress == "auto" and not os.environ.get("CI")))
+    view = ProgressView(sys.stderr, animate=animate)
+    events: list[Event] = []
+    try:
+        for event in executor.execute():
+            if isinstance(event, Built | Failed | Skipped | Retagged | Kept):
+                events.append(event)
+            if progress != "quiet":
+                view.show(event)
+    except BaseException:
+        view.close()
+        done = [event.target for event in events if isinstance(event, Built | Retagged)]
+        left = [step.target for step in executor.plan.steps if step.action.builds and step.target not in done]
+        click.echo(
+            f"stopped. done: {', '.join(done) or 'nothing'}; left: {', '.join(left)}. The next apply goes on from here.",
+            err=True,
+        )
+        raise
+    view.close()
+    return events
+
+
+def _summary(plan: Plan, project: Project, events: Sequence[Event]) -> dict[str, object]:
+    rows = []
+    for event in events:
+        row: dict[str, object] = {"target": event.target, "result": type(event).__name__.lower()}  # type: ignore[union-attr]
+        if isinstance(event, Built):
+            row |= {
+                "image": event.image_id,
+                "seconds": round(event.seconds, 3),
+                "run": event.steps_run,
+                "cached": event.steps_cached,
+                "steps": [asdict(step) | {"seconds": round(step.seconds, 3)} for step in event.steps],
+            }
+        rows.append(row)
+    return {"version": 1, "plan": plan_data(plan, project.spec.project), "results": rows}
+
+
+def _verdict(plan: Plan, events: Sequence[Event], seconds: float) -> int:
+    """Say what came of it, failures in full and last; returns the exit code."""
+    counts = {kind: sum(isinstance(event, kind) for event in events) for kind in (Built, Retagged, Kept, Failed, Skipped)}
+    words = ("built", "tagged", "unchanged", "failed", "skipped")
+    told = ", ".join(f"{count} {word}" for count, word in zip(counts.values(), words, strict=True) if count)
+    failures = [event for event in events if isinstance(event, Failed)]
+    unstarted = sum(step.action.builds for step in plan.steps) - counts[Built] - counts[Failed] - counts[Skipped]
+    told += f", {unstarted} not started" if unstarted else ""
+    click.echo(f"{told or 'nothing to do'} in {seconds_text(seconds)}")
+    for event in failures:
+        click.echo("\n" + failure_text(event.target, event.failure), err=True)
+    if not failures:
+        return Exit.OK
+    return Exit.REFUSED if all(event.refused for event in failures) else Exit.FAILED
+
+
+@contextmanager
+def _lock(project: Project) -> Iterator[None]:
+    """Hold the project's lock; the kernel lets it go when we die.
+
+    Raises:
+        RefusedError: another run holds it.
+    """
+    project.records.make()
+    path = project.records.folder / "lock"
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    with os.fdopen(descriptor, "r+") as file:
+        _take(file)
+        file.truncate(0)
+        file.write(f"process {os.getpid()}, since {time.strftime('%Y-%m-%d %H:%M:%S')}")
+        file.flush()
+        yield
+
+
+def _take(file: IO[str]) -> None:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise RefusedError(
+            f"another apply is running here: {file.read() or 'unknown process'}", hints=("wait for it to end",)
+        ) from error

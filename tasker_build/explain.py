@@ -1,0 +1,483 @@
+"""Why a target would be built or is kept, where an image comes from, and how a run went against its plan. Pure.
+
+A plan says what each target's reasons are; here they are followed to their roots, and what is *not* the cause is said with them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from difflib import SequenceMatcher
+from typing import TYPE_CHECKING, Any
+
+from tasker_build.engine.api import UNIQUE_TAG
+from tasker_build.errors import Problem, SelectionError
+from tasker_build.fingerprint import Group, differences
+from tasker_build.plan import Action, Kind, Reason, unique_reference
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from tasker_build.engine.api import Image
+    from tasker_build.fingerprint import Difference, Fact
+    from tasker_build.plan import Known, Observed, Plan, Step, Wanted
+    from tasker_build.spec.model import Spec, TargetName
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Situation:
+    """Everything an explanation draws on; `plan` is that of all targets."""
+
+    spec: Spec
+    wanted: Mapping[TargetName, Wanted]
+    observed: Observed
+    known: Mapping[tuple[TargetName, str], Known]
+    plan: Plan
+    lines: Mapping[TargetName, tuple[str, Sequence[int]]] = field(default_factory=dict)  # Dockerfile, line of each instruction
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cause:
+    """One reason that no other target gives."""
+
+    kind: Kind
+    evidence: str
+    details: tuple[str, ...] = ()
+    place: str = ""  # file:line of the spec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Link:
+    """One target of a cause chain."""
+
+    target: TargetName
+    depth: int  # 0: the target asked about
+    action: Action
+    causes: tuple[Cause, ...]
+    above: bool = False  # explained further up already
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """Something an image was built on."""
+
+    name: str  # a target, or the reference of a base
+    image_id: str
+    references: tuple[str, ...]  # its names now; none: it is gone or has lost its names
+    now: str | None = None  # the image that has the name now, where that is another
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation:
+    """Why a target is what it is in a plan."""
+
+    step: Step
+    links: tuple[Link, ...]
+    same: tuple[str, ...]  # what is not the cause
+    against: Image | None  # the image it was compared with
+    known: Known | None  # the record of that image
+    stands_on: tuple[Standing, ...]
+
+
+def explain(name: TargetName, situation: Situation) -> Explanation:
+    """Follow a target's reasons to their roots, and say what is not the cause."""
+    chain = _Chain(situation)
+    chain.visit(name, 0)
+    against = chain.baselines.of(name)
+    return Explanation(
+        step=chain.steps[name],
+        links=tuple(chain.links),
+        same=_same(situation.wanted[name], against),
+        against=against,
+        known=_record(situation, name, against),
+        stands_on=standing(against, situation) if against else (),
+    )
+
+
+def baseline(situation: Situation, name: TargetName) -> Image | None:
+    """The image that a target's reasons speak of: the one that is wanted, else the one people use, else the newest."""
+    return _Baselines(situation).of(name)
+
+
+class _Baselines:
+    """The images of each target, sorted out once."""
+
+    def __init__(self, situation: Situation) -> None:
+        self.situation = situation
+        self.names = situation.observed.names()
+        self.by_target: dict[str, list[Image]] = {}
+        for image in situation.observed.images:
+            if image.label is not None and image.label.project == situation.spec.project:
+                self.by_target.setdefault(image.label.target, []).append(image)
+
+    def of(self, name: TargetName) -> Image | None:
+        item = self.situation.wanted[name]
+        human = {self.names.get(f"{item.image}:{tag}") for tag in item.tags}
+        found = [
+            (image.label.fingerprint == item.facts.fingerprint, image.id in human, image.created, image.id, image)
+            for image in self.by_target.get(name, ())
+            if image.label is not None and image.label.platform == item.platform
+            if unique_reference(item.image, image.label.fingerprint) in image.references
+        ]
+        return max(found, key=lambda row: row[:4])[4] if found else None
+
+
+def _record(situation: Situation, name: TargetName, image: Image | None) -> Known | None:
+    known = situation.known.get((name, image.label.fingerprint)) if image and image.label else None
+    return known if known and image and known.image_id == image.id else None
+
+
+class _Chain:
+    def __init__(self, situation: Situation) -> None:
+        self.situation = situation
+        self.steps = {step.target: step for step in situation.plan.steps}
+        self.links: list[Link] = []
+        self.seen: set[str] = set()
+        self.baselines = _Baselines(situation)
+        self.images = {image.id: image for image in situation.observed.images}
+
+    def visit(self, name: TargetName, depth: int) -> None:
+        """Add a target's link, then those of the parents it changes because of; without recursion, for chains are long."""
+        todo = [(name, depth, "")]
+        while todo:
+            target, at, old = todo.pop()
+            step = self.steps[target]
+            above = target in self.seen
+            self.seen.add(target)
+            if above:
+                self.links.append(Link(target=target, depth=at, action=step.action, causes=(), above=True))
+                continue
+            if at and not step.action.builds:
+                causes, parents = self._since(target, old)
+            else:
+                causes, parents = self._now(step)
+            self.links.append(Link(target=target, depth=at, action=step.action, causes=causes))
+            todo += [(parent, at + 1, fingerprint) for parent, fingerprint in reversed(parents)]
+
+    def _now(self, step: Step) -> tuple[tuple[Cause, ...], list[tuple[TargetName, str]]]:
+        """A step's own causes, and the parents whose changes are its others."""
+        item = self.situation.wanted[step.target]
+        said = {reason.evidence for reason in step.reasons if reason.kind is Kind.PARENT}
+        parents = [(name, "") for name in item.parents if self.steps[name].action.builds] if said else []
+        against = self.baselines.of(step.target)
+        if said and against is not None:
+            # A parent that was built meanwhile is kept now; what changed in it is still the root.
+            parents += [(name, old) for name, old in self._moved(item, against) if not self.steps[name].action.builds]
+        followed = {str(name) for name, _ in parents}
+        own = [reason for reason in step.reasons if reason.kind is not Kind.PARENT or not _is_told(reason, followed)]
+        return tuple(self._cause(item, reason, against) for reason in own), parents
+
+    def _moved(self, item: Wanted, against: Image) -> Iterator[tuple[TargetName, str]]:
+        """Parents that had another fingerprint when the image was made."""
+        label = against.label
+        known = self.situation.known.get((item.name, label.fingerprint)) if label else None
+        recorded = {fact.label: fact.value for fact in known.facts if fact.group is Group.PARENT} if known else {}
+        for name in item.parents:
+            built_on = self.images.get(label.built_on.get(name, "")) if label else None
+            old = recorded.get(name) or (built_on.label.fingerprint if built_on and built_on.label else "")
+            if old and old != self.situation.wanted[name].facts.fingerprint:
+                yield name, old
+
+    def _since(self, name: TargetName, old: str) -> tuple[tuple[Cause, ...], list[tuple[TargetName, str]]]:
+        """What changed in a target since an older fingerprint of it."""
+        item = self.situation.wanted[name]
+        known = self.situation.known.get((name, old))
+        if known is None:
+            return (Cause(kind=Kind.PARENT, evidence=f"{old[:12]} → {item.facts.short}, no record here of what changed"),), []
+        found = differences(known.facts, item.facts.facts)
+        causes = []
+        for group in Group:
+            rows = [row for row in found if row.group is group]
+            if rows and group is not Group.PARENT:
+                kind = _dockerfile_kind(item, known) if group is Group.DOCKERFILE else Kind(group.value)
+                shown = ", ".join(f"{row.sign} {row.label}" for row in rows[:5]) + (" …" if len(rows) > 5 else "")  # noqa: PLR2004
+                evidence = "instructions of the Dockerfile" if group is Group.DOCKERFILE else shown
+                causes.append(self._cause(item, Reason(kind=kind, evidence=evidence), None, known))
+        names = {str(parent): parent for parent in item.parents}
+        parents = [(names[row.label], row.old) for row in found if row.group is Group.PARENT and row.label in names and row.old]
+        return tuple(causes), parents
+
+    def _cause(self, item: Wanted, reason: Reason, against: Image | None, known: Known | None = None) -> Cause:
+        """A reason with its place and all of its evidence."""
+        if known is None and against is not None and against.label is not None:
+            known = self.situation.known.get((item.name, against.label.fingerprint))
+        details = reason.details
+        if known is not None:
+            old, new = known.facts, item.facts.facts
+            if reason.kind is Kind.TEMPLATE or (reason.kind in {Kind.SPEC, Kind.CONTEXT} and "Dockerfile" in reason.evidence):
+                details = tuple(hunk(old, new, self.situation.lines.get(item.name)))
+            else:
+                rows = [row for row in differences(old, new) if row.group.value == reason.kind.value]
+                details = tuple(_detail(row) for row in rows) or details
+        return Cause(kind=reason.kind, evidence=reason.evidence, details=details, place=self._place(item, reason))
+
+    def _place(self, item: Wanted, reason: Reason) -> str:
+        """Where the spec says what the reason speaks of."""
+        target = self.situation.spec.targets[item.name]
+        key = {Kind.SPEC: "", Kind.NEW: "", Kind.ARG: "args", Kind.BASE: "from", Kind.SECRET: "secrets"}.get(reason.kind)
+        if key is None:
+            return ""
+        first = reason.evidence.removeprefix("+ ").removeprefix("- ").removeprefix("~ ").split(maxsplit=1)[:1]
+        label = first[0].split("=")[0] if first else ""
+        if reason.kind is Kind.BASE:
+            spec = self.situation.spec
+            base = next((name for name, image in spec.bases.items() if image in reason.evidence), None)
+            return str(spec.at.get(f"bases.{base}") or target.at.get(key) or target.span)
+        return str(target.at.get(f"{key}.{label}") or target.at.get(label) or target.at.get(key) or target.span)
+
+
+def _is_told(reason: Reason, followed: set[str]) -> bool:
+    """Whether a `parent` reason only names what the chain follows anyway."""
+    return reason.evidence in followed or (reason.evidence == "parents" and bool(followed))
+
+
+def _dockerfile_kind(item: Wanted, known: Known) -> Kind:
+    if dict(item.templates) != dict(known.templates):
+        return Kind.TEMPLATE
+    return Kind.SPEC if item.spec_digest != known.spec_digest else Kind.CONTEXT
+
+
+def _detail(row: Difference) -> str:
+    old, new = (None if value is None else _short(value) for value in (row.old, row.new))
+    if old is None:
+        return f"+ {row.label}  {new}"
+    return f"- {row.label}  {old}" if new is None else f"~ {row.label}  {old} → {new}"
+
+
+def _short(value: str) -> str:
+    """A digest short, anything else as it is."""
+    kind, colon, digest = value.rpartition(":")
+    is_digest = len(digest) == 64 and not set(digest) - set("0123456789abcdef")  # noqa: PLR2004 - sha256 in hex
+    return f"{kind}{colon}{digest[:12]}" if is_digest else value
+
+
+def hunk(old: Sequence[Fact], new: Sequence[Fact], place: tuple[str, Sequence[int]] | None = None) -> Iterator[str]:
+    """The instructions that went and came, with the lines of the rendered Dockerfile where those are known.
+
+    Facts number instructions; comparing them by number would show everything below an inserted one.
+    """
+    before, after = ([fact.value for fact in facts if fact.group is Group.DOCKERFILE] for facts in (old, new))
+    for tag, i, j, k, m in SequenceMatcher(None, before, after, autojunk=False).get_opcodes():
+        if tag == "equal":
+            continue
+        if place and place[1]:
+            file, lines = place
+            yield f"{file}:{lines[min(k, len(lines) - 1)]}"
+        for sign, values in (("-", before[i:j]), ("+", after[k:m])):
+            for value in values:
+                first, *rest = value.split("\n")
+                yield f"{sign} {first}"
+                yield from (f"{sign}   {line}" for line in rest)
+
+
+_NOUNS = {
+    Group.DOCKERFILE: "instruction",
+    Group.CONTEXT: "file",
+    Group.ARG: "argument",
+    Group.PARENT: "parent",
+    Group.SECRET: "secret",
+}
+_WORDS = {Group.DOCKERFILE: "Dockerfile", Group.SCHEMA: "fingerprint schema", Group.ARG: "args", Group.PARENT: "parents"}
+
+
+def _same(item: Wanted, against: Image | None) -> tuple[str, ...]:
+    """The kinds of facts that are as they were, with how much they cover."""
+    if against is None or against.label is None:
+        return ()
+    found = []
+    for group in (Group.SPEC, Group.DOCKERFILE, Group.CONTEXT, Group.ARG, Group.BASE, Group.PARENT, Group.SECRET, Group.SCHEMA):
+        if against.label.groups.get(group.value) != item.facts.groups[group.value]:
+            continue
+        facts = [fact for fact in item.facts.facts if fact.group is group]
+        noun = _NOUNS.get(group)
+        if group is Group.BASE:
+            found += [f"base same ({', '.join(fact.label for fact in facts)})"] if facts else []
+        elif noun is None:
+            found.append(f"{_WORDS.get(group, group.value)} same")
+        elif facts:
+            count = f"{len(facts)} {noun}{'s' if len(facts) != 1 else ''}"
+            found.append(f"{_WORDS.get(group, group.value)} same ({count})")
+    return tuple(found)
+
+
+def standing(image: Image, situation: Situation) -> tuple[Standing, ...]:
+    """What an image says it was built on, beside what has those names now."""
+    names = situation.observed.names()
+    references = {other.id: other.references for other in situation.observed.images}
+    current = {step.target: step.image_id for step in situation.plan.steps}
+    rows = []
+    for name, image_id in sorted((image.label.built_on if image.label else {}).items()):
+        now = next((found for target, found in current.items() if target == name), None) or names.get(name)
+        rows.append(
+            Standing(
+                name=name,
+                image_id=image_id,
+                references=references.get(image_id, ()),
+                now=now if now and now != image_id else None,
+            )
+        )
+    return tuple(rows)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """Where an image comes from."""
+
+    image: Image
+    ours: bool
+    verdict: str
+    current: bool  # it is what the spec asks for now
+    stands_on: tuple[Standing, ...]
+    known: Known | None
+
+
+def find_image(text: str, images: Sequence[Image]) -> Image:
+    """Return the image of a reference, or of an id or the beginning of one.
+
+    Raises:
+        SelectionError: there is none, or more than one.
+    """
+    for reference in (text, f"{text}:latest"):
+        if found := next((image for image in images if reference in image.references), None):
+            return found
+    start = text.removeprefix("sha256:")
+    matches = [image for image in images if looks_like_id(text) and short_start(image.id, start)]
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
+        raise SelectionError([Problem(code="S031", message=f"{len(matches)} images have an id that begins with `{text}`")])
+    message = f"`{text}` is neither a target nor an image that is here"
+    raise SelectionError([Problem(code="S031", message=message, hints=("`tasker-build ls` lists the targets",))])
+
+
+def looks_like_id(text: str) -> bool:
+    """Whether a word can be an image id or the beginning of one."""
+    digits = text.removeprefix("sha256:")
+    return 4 <= len(digits) <= 64 and not set(digits) - set("0123456789abcdef")  # noqa: PLR2004 - sha256 in hex
+
+
+def short_start(image_id: str, start: str) -> bool:
+    """Whether an id, without its algorithm, begins so."""
+    return image_id.removeprefix("sha256:").startswith(start)
+
+
+def origin(image: Image, situation: Situation) -> Origin:
+    """Say which target an image is of, whether it is ours, and what it was made from."""
+    label = image.label
+    if label is None:
+        return Origin(image=image, ours=False, verdict="it carries no label of ours", current=False, stands_on=(), known=None)
+    unique = f"{UNIQUE_TAG}{label.fingerprint[:12]}"
+    name = next((name for name in situation.wanted if name == label.target), None)
+    item = situation.wanted[name] if name is not None else None
+    mine = label.project == situation.spec.project
+    here = [reference for reference in image.references if reference.rpartition(":")[2] == unique]
+    agrees = f"{item.image}:{unique}" in here if item and mine else bool(here)
+    if not agrees:
+        verdict = (
+            "not ours: it carries our label without the unique tag that goes with it (made by hand, copied, or its tag was moved)"
+        )
+    elif not mine:
+        verdict = f"an image of another project, `{label.project}`; its unique tag agrees"
+    elif item is None:
+        verdict = "ours, of a target that the spec no longer has"
+    else:
+        verdict = "ours: its unique tag agrees with its label"
+    known = _record(situation, name, image) if name is not None and mine else None
+    if agrees and name is not None and mine and known is None and (name, label.fingerprint) in situation.known:
+        agrees, verdict = False, "not ours: it has our unique tag, but the image built here under that tag was another"
+    return Origin(
+        image=image,
+        ours=agrees and mine,
+        verdict=verdict,
+        current=bool(item and mine and agrees and item.facts.fingerprint == label.fingerprint),
+        stands_on=standing(image, situation),
+        known=known,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepRow:
+    """One instruction of an earlier run."""
+
+    target: str
+    name: str
+    cached: bool
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guess:
+    """A prediction that the run did not bear out."""
+
+    target: str
+    verdict: str  # `needless` or `missed`
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepReport:
+    """A plan's prediction beside what BuildKit did."""
+
+    target: TargetName
+    run: str
+    revision: str
+    action: str  # name of the action that was planned
+    reasons: tuple[str, ...]  # kinds
+    rows: tuple[StepRow, ...]
+    wrong: tuple[Guess, ...]
+
+    @property
+    def first_run(self) -> int | None:
+        """Index of the first own instruction that was not cached: where the cache was lost."""
+        return next((i for i, row in enumerate(self.rows) if row.target == self.target and not row.cached), None)
+
+
+_CHANGES = frozenset(
+    kind.value for kind in (Kind.SPEC, Kind.TEMPLATE, Kind.CONTEXT, Kind.ARG, Kind.BASE, Kind.SECRET, Kind.PARENT)
+)
+_KEPT = frozenset({"keep", "retag"})
+
+
+def judge_steps(name: TargetName, runs: Iterator[tuple[str, Any]]) -> StepReport | None:
+    """Compare plan and outcome of the last run that built a target; a summary that cannot be read counts as none."""
+    for run, summary in runs:
+        try:
+            result = next(row for row in summary["results"] if row["target"] == name and "steps" in row)
+            return _judge(name, run, summary, result)
+        except (StopIteration, KeyError, TypeError, ValueError, AttributeError):
+            continue
+    return None
+
+
+def _judge(name: TargetName, run: str, summary: Mapping[str, Any], result: Mapping[str, Any]) -> StepReport:
+    rows = tuple(
+        StepRow(target=str(row["target"]), name=str(row["name"]), cached=bool(row["cached"]), seconds=float(row["seconds"]))
+        for row in result["steps"]
+    )
+    planned = {str(step["target"]): step for step in summary["plan"]["steps"]}
+    step = planned[name]
+    reasons = tuple(dict.fromkeys(str(reason["kind"]) for reason in step["reasons"]))
+    return StepReport(
+        target=name,
+        run=run,
+        revision=str(summary.get("revision", "")),
+        action=str(step["action"]),
+        reasons=reasons,
+        rows=rows,
+        wrong=tuple(_wrong_guesses(name, reasons, rows, planned)),
+    )
+
+
+def _wrong_guesses(
+    name: TargetName, reasons: Sequence[str], rows: Sequence[StepRow], planned: Mapping[str, Mapping[str, Any]]
+) -> Iterator[Guess]:
+    own = [row for row in rows if row.target == name]
+    # An image that was not there has to be made again, cached or not: that is no guess about its content.
+    if own and all(row.cached for row in own) and reasons and set(reasons) <= _CHANGES:
+        why = f"predicted to change ({', '.join(reasons)}), and BuildKit had every one of its {len(own)} steps"
+        end = "; the parent came out as before" if set(reasons) == {Kind.PARENT.value} else ""
+        yield Guess(target=name, verdict="needless", message=why + end)
+    for ancestor in dict.fromkeys(row.target for row in rows if row.target != name):
+        ran = [row for row in rows if row.target == ancestor and not row.cached]
+        if ran and str(planned.get(ancestor, {}).get("action", "keep")) in _KEPT:
+            message = f"predicted to be kept, and {len(ran)} of its steps ran for `{name}`: {ran[0].name}"
+            yield Guess(target=ancestor, verdict="missed", message=message)

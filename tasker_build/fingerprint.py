@@ -1,0 +1,198 @@
+"""What an image depends on → facts → digest, and why two sets of facts differ: one walk, so that the two cannot disagree.
+
+In: everything that can change the image. Out: everything that cannot (times, owners, the checkout folder, comments,
+parallelism, tags, proxies). A parent counts by its fingerprint, so the whole plan is known before anything is built, and with
+no engine.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from collections import Counter
+from dataclasses import dataclass, field
+from enum import StrEnum
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+
+from tasker_build.dockerfile import outside_images
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from tasker_build.dockerfile import Dockerfile
+    from tasker_build.spec.model import Target, TargetName
+    from tasker_build.workspace import Entry
+
+SCHEMA = 1
+"""Raised on any change of the recipe below; every image is then rebuilt once, with the reason `schema`."""
+
+
+class Group(StrEnum):
+    """Kinds of facts; each has a digest of its own on the image, so that a difference has a name without any record."""
+
+    SCHEMA = "schema"
+    SPEC = "spec"  # target name, stage, platform, network
+    DOCKERFILE = "dockerfile"
+    CONTEXT = "context"
+    ARG = "arg"
+    BASE = "base"
+    PARENT = "parent"
+    SECRET = "secret"  # noqa: S105 - a kind of fact, not a secret
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class Fact:
+    """One thing an image depends on, as a word."""
+
+    group: Group
+    label: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """Everything one target's image depends on."""
+
+    facts: tuple[Fact, ...]
+    fingerprint: str = field(default="")
+    groups: Mapping[str, str] = field(default_factory=dict)  # group → short digest
+
+    @classmethod
+    def of(cls, facts: Iterator[Fact]) -> Facts:
+        """Digest the facts, in sorted order."""
+        known = tuple(sorted(facts))
+        groups = {group.value: _digest(fact for fact in known if fact.group is group)[:16] for group in Group}
+        return cls(facts=known, fingerprint=_digest(iter(known)), groups=groups)
+
+    @property
+    def short(self) -> str:
+        """The part of the fingerprint that stands in the image's unique tag."""
+        return self.fingerprint[:12]
+
+
+def _digest(facts: Iterator[Fact]) -> str:
+    hasher = sha256(b"tasker-build facts\n")
+    for fact in facts:
+        for part in (fact.group.value, fact.label, fact.value):
+            data = part.encode("utf-8", "surrogateescape")
+            hasher.update(f"{len(data)}:".encode() + data)
+    return hasher.hexdigest()
+
+
+def collect(
+    target: Target,
+    dockerfile: Dockerfile,
+    context: Sequence[Entry],
+    *,
+    meanings: Mapping[str, str],
+    references: Mapping[str, TargetName],
+    parents: Mapping[TargetName, str],
+    platform: str,
+    secrets: Mapping[str, bool],
+) -> Facts:
+    """Collect the facts of one target.
+
+    Args:
+        target: the target.
+        dockerfile: its rendered Dockerfile, parsed.
+        context: the files sent with it.
+        meanings: path → digest of meaning, for files whose layout does not count (manifests without their code).
+        references: image reference → the target it names.
+        parents: parent target → its fingerprint.
+        platform: such as linux/amd64.
+        secrets: secret id → whether the site has it.
+    """
+
+    def walk() -> Iterator[Fact]:
+        yield Fact(group=Group.SCHEMA, label="schema", value=str(SCHEMA))
+        yield Fact(group=Group.SPEC, label="target", value=target.name)
+        yield Fact(group=Group.SPEC, label="stage", value=target.stage or "")
+        yield Fact(group=Group.SPEC, label="platform", value=platform)
+        yield Fact(group=Group.SPEC, label="network", value=target.network)
+        outside = [image for image in outside_images(dockerfile) if image not in references]
+        pins = _pins(outside)
+        for directive, value in dockerfile.directives.items():
+            yield Fact(group=Group.DOCKERFILE, label=f"# {directive}", value=value)
+        for i, text in enumerate(_texts(dockerfile, pins)):
+            yield Fact(group=Group.DOCKERFILE, label=f"{i:04}", value=text)
+        for entry in context:
+            value = f"meaning:{meanings[entry.path]}" if entry.path in meanings else entry.identity
+            yield Fact(group=Group.CONTEXT, label=entry.path, value=value)
+        for name, value in target.args.items():
+            yield Fact(group=Group.ARG, label=name, value=value)
+        for image in outside:
+            reference = image.partition("@")[0]
+            pinned = reference in pins
+            yield Fact(group=Group.BASE, label=reference if pinned else image, value=pins[reference] if pinned else image)
+        for name, fingerprint in parents.items():
+            yield Fact(group=Group.PARENT, label=name, value=fingerprint)
+        for secret in target.secrets:
+            # The site's CA bundle says whom to trust, not what to build: being there or not changes no byte of an image.
+            there = "optional" if not secret.required else str(secrets.get(secret.id, False))
+            yield Fact(group=Group.SECRET, label=secret.id, value=f"{there} {secret.version}")
+
+    return Facts.of(walk())
+
+
+def _pins(images: Sequence[str]) -> Mapping[str, str]:
+    """Reference → digest, for those of the images that stand for one digest alone."""
+    if not any("@" in image for image in images):
+        return {}
+    parts = [image.partition("@") for image in images]
+    counts = Counter(reference for reference, _, _ in parts)
+    return {reference: digest for reference, _, digest in parts if digest and counts[reference] == 1}
+
+
+def _texts(dockerfile: Dockerfile, pins: Mapping[str, str]) -> Sequence[str]:
+    """The instructions as they count: where images are chosen, a pinned digest is left out; it is a base fact of its own.
+
+    Only where every mention of the reference there is pinned: then the facts still say exactly what was written.
+    """
+    texts = [instruction.canonical for instruction in dockerfile.instructions]
+    if not pins:
+        return texts
+    first = next(i for i, instruction in enumerate(dockerfile.instructions) if instruction.keyword == "FROM")
+    chosen = [i for i, instruction in enumerate(dockerfile.instructions) if i < first or instruction.keyword == "FROM"]
+    for reference, digest in pins.items():
+        mention = re.compile(rf"(?<![\w./:@-]){re.escape(reference)}(?![\w./:-])(@{re.escape(digest)}(?!\w))?")
+        if all(match[1] for i in chosen for match in mention.finditer(texts[i])):
+            for i in chosen:
+                texts[i] = mention.sub(lambda _, reference=reference: reference, texts[i])  # type: ignore[misc]
+    return texts
+
+
+def manifest_meaning(data: bytes) -> str:
+    """Digest of what a TOML file says; one that cannot be read counts by its bytes."""
+    try:
+        value: Any = tomllib.loads(data.decode())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError):
+        return sha256(data).hexdigest()
+    return sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """One fact that differs: its old and new value, None where there was or is none."""
+
+    group: Group
+    label: str
+    old: str | None
+    new: str | None
+
+    @property
+    def sign(self) -> str:
+        """`+` added, `-` removed, `~` changed."""
+        return "+" if self.old is None else "-" if self.new is None else "~"
+
+
+def differences(old: Sequence[Fact], new: Sequence[Fact]) -> tuple[Difference, ...]:
+    """What changed between two sets of facts, sorted."""
+    before = {(fact.group, fact.label): fact.value for fact in old}
+    after = {(fact.group, fact.label): fact.value for fact in new}
+    return tuple(
+        Difference(group=group, label=label, old=before.get((group, label)), new=after.get((group, label)))
+        for group, label in sorted(before.keys() | after.keys())
+        if before.get((group, label)) != after.get((group, label))
+    )

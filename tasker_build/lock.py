@@ -1,0 +1,270 @@
+"""`stacks.lock`: which digest each base stands for. Text in, values and text out; asks nobody and opens no file.
+
+The lock pins what a registry serves, so that everyone builds on the same bytes and a move is a reviewed change of one file. A pin
+counts only for the very reference that the spec asks for; anything else is as if it were not there. Platforms are noted for
+people and for checks; what an image depends on is the digest that its Dockerfile names.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from hashlib import sha256
+from typing import TYPE_CHECKING
+
+from tasker_build.errors import Span, SpecError
+from tasker_build.fingerprint import Group
+from tasker_build.spec.fields import BAD, Integer, MapOf, Reader, Record, Text, key
+from tasker_build.spec.nodes import parse
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+
+    from tasker_build.errors import Problem
+    from tasker_build.plan import Wanted
+    from tasker_build.spec.model import Spec, TargetName
+
+SCHEMA = 1
+HEADER = """\
+# The digest of every base image of the spec. Commit this file: it decides what everyone builds on.
+# Written by `tasker-build lock`, moved by `tasker-build lock --upgrade`; update bots may change the `image` lines (docs/lock.md).
+"""
+DIGEST = r"sha256:[0-9a-f]{64}"
+
+_NOWHERE = Span(file="", line=0, col=0)
+_DIGEST = Text(DIGEST, "sha256: and 64 hexadecimal digits")
+_IMAGE = Text(rf"[^@\s\"\\]+@{DIGEST}", "a reference with its digest: name[:tag]@sha256:…")
+_PLATFORMS = MapOf(_DIGEST, r"[a-z0-9]+(/[A-Za-z0-9_.-]+){1,2}", "os/architecture[/variant]", "platform")
+_YAML_WORDS = {"on", "off", "y", "n", "yes", "no", "true", "false", "null"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pin:
+    """One base: the image it stands for, and what the registry has for each platform."""
+
+    image: str = key(_IMAGE, "reference@digest")
+    index: str = key(_DIGEST, "the digest whose platforms are listed; another one than the image's means: not known", default="")
+    platforms: Mapping[str, str] = key(_PLATFORMS, "platform → digest", default_factory=dict)
+    span: Span = field(compare=False, default=_NOWHERE)
+    at: Mapping[str, Span] = field(compare=False, default_factory=dict, repr=False)
+
+    @property
+    def reference(self) -> str:
+        """The reference as the spec has it."""
+        return self.image.partition("@")[0]
+
+    @property
+    def digest(self) -> str:
+        """The digest it stands for."""
+        return self.image.partition("@")[2]
+
+    @property
+    def complete(self) -> bool:
+        """Whether its platforms are those of its digest; a bot moves the digest alone."""
+        return bool(self.platforms) and self.index == self.digest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lock:
+    """Every pin, by the name of its base."""
+
+    version: int = key(Integer(SCHEMA, SCHEMA), f"version of the lock: {SCHEMA}", default=SCHEMA)
+    bases: Mapping[str, Pin] = key(MapOf(Record(Pin, "a base")), "name of a base → its pin", default_factory=dict)
+    span: Span = field(compare=False, default=_NOWHERE)
+    at: Mapping[str, Span] = field(compare=False, default_factory=dict, repr=False)
+
+    def pin(self, name: str, reference: str) -> Pin | None:
+        """The pin of a base, if it is one of this very reference."""
+        found = self.bases.get(name)
+        return found if found is not None and found.reference == reference else None
+
+
+_LOCK = Record(Lock, "the lock")
+
+
+def lock_name(spec_file: str) -> str:
+    """The name of a spec's lock: `stacks.yaml` → `stacks.lock`."""
+    stem, _, ending = spec_file.rpartition(".")
+    return f"{stem if stem and ending in {'yaml', 'yml'} else spec_file}.lock"
+
+
+def read_lock(data: bytes, file: str) -> Lock:
+    """Read a lock; `file` is its name in messages.
+
+    Raises:
+        SpecError: every mistake in it, with its place.
+    """
+    reader = Reader()
+    try:
+        lock = _LOCK.read(parse(data, file), reader, "")
+    except SpecError as error:
+        raise _damaged(error.problems) from error
+    if reader.problems or lock is BAD:
+        raise _damaged(reader.problems)
+    result: Lock = lock
+    return result
+
+
+def _damaged(problems: Iterable[Problem]) -> SpecError:
+    hint = "correct it, restore it from version control, or remove it and run `tasker-build lock`"
+    return SpecError(replace(problem, hints=(*problem.hints, hint)) for problem in problems)
+
+
+def lock_text(lock: Lock) -> str:
+    """Write a lock; equal locks give equal text."""
+    return HEADER + "\n".join(_lines(lock)) + "\n"
+
+
+def _lines(lock: Lock) -> Iterator[str]:
+    yield f"version: {lock.version}"
+    yield "bases:" if lock.bases else "bases: {}"
+    for name, pin in sorted(lock.bases.items()):
+        # A name such as `on` or `1` would be something else to other YAML readers.
+        yield f"  {name}:" if name[0].isalpha() and name not in _YAML_WORDS else f'  "{name}":'
+        yield f'    image: "{pin.image}"'
+        if pin.index:
+            yield f'    index: "{pin.index}"'
+        if pin.platforms:
+            yield "    platforms:"
+            yield from (f'      {platform}: "{digest}"' for platform, digest in sorted(pin.platforms.items()))
+
+
+def lockable(spec: Spec) -> Mapping[str, str]:
+    """The bases that a lock can pin, by name: not those with a digest of their own, not targets of the graph itself."""
+    own = {spec.image_reference(target) for target in spec.targets.values()}
+    targets = {str(name) for name in spec.targets}
+    return {
+        name: reference
+        for name, reference in sorted(spec.bases.items())
+        if "@" not in reference and name not in targets and reference not in own
+    }
+
+
+def pinned(spec: Spec, lock: Lock) -> Spec:
+    """The spec with every base that the lock pins named by its digest."""
+    pins = {name: pin.image for name, reference in lockable(spec).items() if (pin := lock.pin(name, reference))}
+    return replace(spec, bases={**spec.bases, **pins}) if pins else spec
+
+
+def unpinned(spec: Spec, lock: Lock) -> Spec:
+    """The spec as it was written: the other way round."""
+    bases = {
+        name: lock.bases[name].reference if name in lock.bases and lock.bases[name].image == image else image
+        for name, image in spec.bases.items()
+    }
+    return replace(spec, bases=bases)
+
+
+def with_pins(lock: Lock, pins: Mapping[str, Pin]) -> Lock:
+    """The lock with further or other pins; those of bases that another overlay has stay."""
+    return replace(lock, bases={**lock.bases, **pins})
+
+
+def short(digest: str) -> str:
+    """The part of a digest that people compare."""
+    return digest.removeprefix("sha256:")[:12]
+
+
+def layers_digest(layers: Sequence[str]) -> str:
+    """One word for the layers of a local image: the same for the same file system, whatever its labels."""
+    return "sha256:" + sha256("\n".join(layers).encode()).hexdigest()
+
+
+class State(StrEnum):
+    """How one base stands."""
+
+    PINNED = "pinned"
+    MISSING = "missing"
+    INCOMPLETE = "platforms missing"
+    MOVED = "moved"
+    LOCAL = "local"
+    LOCAL_MOVED = "local image changed"
+    IN_SPEC = "digest in the spec"
+    UNKNOWN = "not known"
+
+    @property
+    def differs(self) -> bool:
+        """Whether `lock --check` counts it as a difference."""
+        return self in {State.MISSING, State.INCOMPLETE, State.MOVED, State.LOCAL_MOVED}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One base in a report."""
+
+    name: str
+    reference: str
+    state: State
+    old: str = ""  # digest in the lock, or of the layers recorded here
+    new: str = ""  # digest that the registry or the engine has
+    platforms: Mapping[str, str] = field(default_factory=dict)
+    note: str = ""
+
+
+def state_of(lock: Lock, name: str, reference: str) -> State:
+    """How a base stands as far as the lock alone can say."""
+    pin = lock.pin(name, reference)
+    if pin is None:
+        return State.MISSING
+    return State.PINNED if pin.complete else State.INCOMPLETE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Radius:
+    """What a change of bases rebuilds."""
+
+    total: int  # targets there are
+    direct: Mapping[TargetName, tuple[str, ...]]  # target → references of the bases that it stands on itself
+    through: Mapping[TargetName, tuple[TargetName, ...]]  # target → the rebuilt parents it stands on
+    seconds: float = 0.0  # of the targets whose duration is known, one after the other
+    unknown: tuple[TargetName, ...] = ()  # targets whose duration is not
+    critical: tuple[TargetName, ...] = ()  # the chain that takes longest
+    critical_seconds: float = 0.0
+
+    @property
+    def count(self) -> int:
+        """Targets that are rebuilt."""
+        return len(self.direct) + len(self.through)
+
+
+def blast_radius(
+    before: Mapping[TargetName, Wanted], after: Mapping[TargetName, Wanted], durations: Mapping[str, float]
+) -> Radius:
+    """Say which fingerprints differ, why, and what building those targets took before.
+
+    Args:
+        before: what is asked for with the lock as it is, parents before children.
+        after: likewise with the new lock; the same targets in the same order.
+        durations: target → seconds that building it took before.
+    """
+    hit = [name for name in after if before[name].facts.fingerprint != after[name].facts.fingerprint]
+    direct = {name: bases for name in hit if (bases := _moved(before[name], after[name]))}
+    through = {name: tuple(parent for parent in after[name].parents if parent in hit) for name in hit if name not in direct}
+    critical, seconds = _longest(hit, after, durations)
+    return Radius(
+        total=len(after),
+        direct=direct,
+        through=through,
+        seconds=sum(durations.get(name, 0.0) for name in hit),
+        unknown=tuple(name for name in hit if name not in durations),
+        critical=critical,
+        critical_seconds=seconds,
+    )
+
+
+def _moved(before: Wanted, after: Wanted) -> tuple[str, ...]:
+    old, new = ({(f.label, f.value) for f in item.facts.facts if f.group is Group.BASE} for item in (before, after))
+    return tuple(sorted({label for label, _ in old ^ new}))
+
+
+def _longest(
+    hit: Collection[TargetName], wanted: Mapping[TargetName, Wanted], durations: Mapping[str, float]
+) -> tuple[tuple[TargetName, ...], float]:
+    """The chain of rebuilt targets that takes longest; among equals the one with more targets, then the first by name."""
+    best: dict[TargetName, tuple[float, tuple[TargetName, ...]]] = {}
+    for name in hit:
+        above = [best[parent] for parent in wanted[name].parents if parent in best]
+        seconds, chain = max(above, key=lambda item: (item[0], len(item[1])), default=(0.0, ()))
+        best[name] = (seconds + durations.get(name, 0.0), (*chain, name))
+    seconds, chain = max(best.values(), key=lambda item: (item[0], len(item[1])), default=(0.0, ()))
+    return chain, seconds

@@ -1,0 +1,418 @@
+"""Facts wanted and images observed → steps with reasons. Pure: touches nothing, asks nobody."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from tasker_build.engine.api import UNIQUE_TAG, Image
+from tasker_build.fingerprint import SCHEMA, Difference, Facts, Group, differences
+from tasker_build.spec.model import TargetName
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from tasker_build.fingerprint import Fact
+
+
+class Action(StrEnum):
+    """What a step does, and its sign in every output."""
+
+    KEEP = "="
+    CREATE = "+"
+    REBUILD = "~"
+    CASCADE = "^"
+    RETAG = ">"
+    FORGET = "-"
+
+    @property
+    def word(self) -> str:
+        """The action as a word."""
+        return _WORDS[self]
+
+    @property
+    def builds(self) -> bool:
+        """Whether the step makes an image."""
+        return self in {Action.CREATE, Action.REBUILD, Action.CASCADE}
+
+
+_WORDS = {
+    Action.KEEP: "keep",
+    Action.CREATE: "create",
+    Action.REBUILD: "rebuild",
+    Action.CASCADE: "because of a parent",
+    Action.RETAG: "retag",
+    Action.FORGET: "gone from the spec",
+}
+
+
+class Kind(StrEnum):
+    """Reasons: a closed set, in the order in which they are shown."""
+
+    FORCED = "forced"
+    NEW = "new"
+    MISSING = "missing"
+    NOT_OURS = "not-ours"
+    SCHEMA = "schema"
+    SPEC = "spec"
+    TEMPLATE = "template"
+    CONTEXT = "context"
+    ARG = "arg"
+    BASE = "base"
+    SECRET = "secret"  # noqa: S105 - a kind of reason
+    PARENT = "parent"
+    TAG = "tag"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reason:
+    """Why a step is needed, with its evidence."""
+
+    kind: Kind
+    evidence: str
+    details: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One line of a plan."""
+
+    target: TargetName
+    action: Action
+    reasons: tuple[Reason, ...] = ()
+    fingerprint: str = ""
+    image: str = ""  # repository name
+    tags: tuple[str, ...] = ()  # tags for people
+    image_id: str | None = None  # of the image to keep or retag
+    needed_by_selection: bool = False
+
+    @property
+    def unique_reference(self) -> str:
+        """The one name that says this image is ours: repository and fingerprint."""
+        return unique_reference(self.image, self.fingerprint)
+
+
+def unique_reference(repository: str, fingerprint: str) -> str:
+    """`name:tb-<fingerprint>`."""
+    return f"{repository}:{UNIQUE_TAG}{fingerprint[:12]}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What the spec asks of one target."""
+
+    name: TargetName
+    facts: Facts
+    image: str
+    tags: tuple[str, ...]
+    platform: str
+    parents: tuple[TargetName, ...]
+    bases: tuple[str, ...]  # references
+    templates: Mapping[str, str] = field(default_factory=dict)  # template → digest
+    spec_digest: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """What a record here knows of one earlier build: it makes explanations finer and never decides."""
+
+    facts: tuple[Fact, ...]
+    templates: Mapping[str, str]
+    spec_digest: str
+    image_id: str
+    run: str = ""  # the run that built it
+    revision: str = ""  # Git revision of the workspace then; it explains and is in no fingerprint
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observed:
+    """What the engine has."""
+
+    images: Sequence[Image] = ()
+    asked: bool = True  # False: offline, nothing was observed
+
+    def names(self) -> Mapping[str, str]:
+        """Every reference that is there → its image's id."""
+        return {reference: image.id for image in self.images for reference in image.references}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """Every selected target in build order, then what is gone from the spec."""
+
+    steps: tuple[Step, ...]
+
+    @property
+    def changed(self) -> bool:
+        """Whether applying the plan would do anything."""
+        return any(step.action not in {Action.KEEP, Action.FORGET} for step in self.steps)
+
+
+def make_plan(
+    project: str,
+    wanted: Sequence[Wanted],
+    observed: Observed,
+    *,
+    known: Mapping[tuple[TargetName, str], Known],
+    selected: frozenset[TargetName],
+    forced: frozenset[TargetName] = frozenset(),
+) -> Plan:
+    """Compare what the spec asks for with what the engine has.
+
+    Args:
+        project: the spec's project; images of other projects are none of our business.
+        wanted: every enabled target, parents before children.
+        observed: the engine's images.
+        known: (target, fingerprint) → what a record here knows.
+        selected: the targets asked for; stale ancestors of theirs are added and marked.
+        forced: targets to build whatever their state.
+    """
+    planner = _Planner(project, wanted, observed, known, forced)
+    steps = {item.name: planner.step(item) for item in wanted}
+    chosen = _with_stale_ancestors(wanted, steps, selected)
+    listed = [steps[item.name] for item in wanted if item.name in chosen]
+    listed = [replace(step, needed_by_selection=step.target not in selected) for step in listed]
+    gone = planner.gone() if selected == frozenset(steps) else ()
+    return Plan(steps=(*listed, *gone))
+
+
+def _with_stale_ancestors(
+    wanted: Sequence[Wanted], steps: Mapping[TargetName, Step], selected: frozenset[TargetName]
+) -> frozenset[TargetName]:
+    parents = {item.name: item.parents for item in wanted}
+    chosen = set(selected)
+    todo = list(selected)
+    while todo:
+        for parent in parents[todo.pop()]:
+            if parent not in chosen and steps[parent].action.builds:
+                chosen.add(parent)
+                todo.append(parent)
+    return frozenset(chosen)
+
+
+class _Planner:
+    def __init__(
+        self,
+        project: str,
+        wanted: Sequence[Wanted],
+        observed: Observed,
+        known: Mapping[tuple[TargetName, str], Known],
+        forced: frozenset[TargetName],
+    ) -> None:
+        self.project, self.observed, self.known, self.forced = project, observed, known, forced
+        self.references = observed.names()
+        self.names = frozenset(item.name for item in wanted)
+        self.repositories = {item.name: item.image for item in wanted}
+        self.actions: dict[TargetName, Action] = {}
+        self.ids: dict[TargetName, str | None] = {}
+
+    def ours(self, target: str, repository: str, platform: str | None = None) -> Iterator[Image]:
+        """Images that are really ours: label and unique tag are there and agree."""
+        for image in self.observed.images:
+            label = image.label
+            if label is None or label.project != self.project or label.target != target:
+                continue
+            if platform is not None and label.platform != platform:
+                continue
+            if unique_reference(repository, label.fingerprint) in image.references:
+                yield image
+
+    def step(self, item: Wanted) -> Step:
+        images = list(self.ours(item.name, item.image, item.platform))
+        match = next((image for image in images if image.label and image.label.fingerprint == item.facts.fingerprint), None)
+        reasons = tuple(sorted(self._reasons(item, images, match), key=lambda reason: list(Kind).index(reason.kind)))
+        if any(reason.kind is not Kind.TAG for reason in reasons):
+            # What is built is tagged anyway.
+            reasons = tuple(reason for reason in reasons if reason.kind is not Kind.TAG)
+        action = self._action(reasons)
+        keeps = action in {Action.KEEP, Action.RETAG}
+        self.actions[item.name] = action
+        self.ids[item.name] = match.id if match and keeps else None
+        return Step(
+            target=item.name,
+            action=action,
+            reasons=reasons,
+            fingerprint=item.facts.fingerprint,
+            image=item.image,
+            tags=item.tags,
+            image_id=match.id if match and keeps else None,
+        )
+
+    @staticmethod
+    def _action(reasons: Sequence[Reason]) -> Action:
+        kinds = {reason.kind for reason in reasons}
+        if not kinds:
+            return Action.KEEP
+        if kinds == {Kind.TAG}:
+            return Action.RETAG
+        if kinds == {Kind.PARENT}:
+            return Action.CASCADE
+        return Action.CREATE if kinds & {Kind.NEW, Kind.MISSING} else Action.REBUILD
+
+    def _reasons(self, item: Wanted, images: Sequence[Image], match: Image | None) -> Iterator[Reason]:
+        if item.name in self.forced:
+            yield Reason(kind=Kind.FORCED, evidence="asked for on the command line")
+        if not self.observed.asked:
+            yield Reason(kind=Kind.NEW, evidence="offline: the engine was not asked")
+            return
+        yield from self._tag_reasons(item, match)
+        if match is not None:
+            yield from self._standing(item, match)
+            return
+        latest = self._latest(item, images)
+        if latest is not None:
+            yield from self._changes(item, latest)
+        elif (item.name, item.facts.fingerprint) in self.known:
+            yield Reason(
+                kind=Kind.MISSING,
+                evidence=f"{unique_reference(item.image, item.facts.fingerprint)} was built here and is gone",
+            )
+        else:
+            yield Reason(kind=Kind.NEW, evidence="no image of this target is here")
+
+    def _latest(self, item: Wanted, images: Sequence[Image]) -> Image | None:
+        """The image people use now, else the newest: what a difference is explained against."""
+        human = {self.references.get(f"{item.image}:{tag}") for tag in item.tags}
+        ordered = sorted(images, key=lambda image: (image.id in human, image.created, image.id))
+        return ordered[-1] if ordered else None
+
+    def _tag_reasons(self, item: Wanted, match: Image | None) -> Iterator[Reason]:
+        """Names for people that stand on something else than the image they should."""
+        by_id = {image.id: image for image in self.observed.images}
+        for tag in item.tags:
+            reference = f"{item.image}:{tag}"
+            image_id = self.references.get(reference)
+            if match is not None and image_id is None:
+                yield Reason(kind=Kind.TAG, evidence=f"{reference} is missing")
+            elif match is not None and image_id != match.id and image_id is not None:
+                yield Reason(kind=Kind.TAG, evidence=f"{reference} is {_what(by_id.get(image_id), item, image_id)}")
+
+    def _standing(self, item: Wanted, match: Image) -> Iterator[Reason]:
+        """What an image with the right fingerprint stands on: a parent may have been made again, a local base replaced."""
+        known = self.known.get((item.name, item.facts.fingerprint))
+        if known is not None and known.image_id != match.id:
+            reference = unique_reference(item.image, item.facts.fingerprint)
+            evidence = f"{reference} is {short_id(match.id)}; what was built here is {short_id(known.image_id)}"
+            yield Reason(kind=Kind.NOT_OURS, evidence=evidence)
+        built_on = match.label.built_on if match.label else {}
+        for parent in item.parents:
+            if self.actions[parent].builds:
+                yield Reason(kind=Kind.PARENT, evidence=parent)
+            elif parent in built_on and self.ids[parent] and built_on[parent] != self.ids[parent]:
+                moved = f"{short_id(built_on[parent])} → {short_id(self.ids[parent] or '')}"
+                yield Reason(kind=Kind.PARENT, evidence=f"{parent} was built again: {moved}")
+        for base in item.bases:
+            now = self.references.get(base)
+            if base in built_on and now is not None and now != built_on[base]:
+                yield Reason(kind=Kind.BASE, evidence=f"{base} {short_id(built_on[base])} → {short_id(now)}")
+
+    def _changes(self, item: Wanted, latest: Image) -> Iterator[Reason]:
+        """Why the newest image's facts are not the wanted ones."""
+        label = latest.label
+        if label is None:
+            return
+        if label.schema != SCHEMA:
+            yield Reason(kind=Kind.SCHEMA, evidence=f"fingerprint schema {label.schema} → {SCHEMA}")
+            return
+        known = self.known.get((item.name, label.fingerprint))
+        changed = {group for group in Group if label.groups.get(group.value) != item.facts.groups[group.value]}
+        found = differences(known.facts, item.facts.facts) if known else ()
+        if not changed:
+            yield Reason(
+                kind=Kind.NOT_OURS, evidence="its label contradicts itself: fingerprint and facts do not belong together"
+            )
+        for group in Group:
+            if group in changed:
+                yield from self._explain(item, group, [d for d in found if d.group is group], known)
+
+    def _explain(self, item: Wanted, group: Group, found: Sequence[Difference], known: Known | None) -> Iterator[Reason]:
+        nothing = "no record here: group only"
+        if group is Group.PARENT:
+            names = [d.label for d in found if self.actions.get(d.label) is not None] or [  # type: ignore[call-overload]
+                parent for parent in item.parents if self.actions[parent].builds
+            ]
+            for name in names or ["parents"]:
+                yield Reason(kind=Kind.PARENT, evidence=str(name))
+        elif group is Group.DOCKERFILE:
+            yield self._dockerfile_reason(item, found, known)
+        elif group is Group.CONTEXT:
+            details = tuple(f"{d.sign} {_shown(d.label)}" for d in found)
+            count = f"{len(found)} file{'s' if len(found) != 1 else ''}"
+            shown = ", ".join(details[:5]) + (f" and {len(details) - 5} more" if len(details) > 5 else "")  # noqa: PLR2004
+            yield Reason(kind=Kind.CONTEXT, evidence=f"{count}: {shown}" if found else nothing, details=details)
+        else:
+            evidence = ", ".join(_value_change(d) for d in found) or nothing
+            yield Reason(kind=Kind(group.value), evidence=evidence)
+
+    @staticmethod
+    def _dockerfile_reason(item: Wanted, found: Sequence[Difference], known: Known | None) -> Reason:
+        details = tuple(line for d in found for line in _hunk(d))
+        if known is None:
+            return Reason(kind=Kind.TEMPLATE, evidence="no record here: group only (Dockerfile instructions)")
+        moved = sorted(
+            name
+            for name in item.templates.keys() | known.templates.keys()
+            if item.templates.get(name) != known.templates.get(name)
+        )
+        if moved:
+            return Reason(kind=Kind.TEMPLATE, evidence=", ".join(moved), details=details)
+        count = f"{len(found)} instruction{'s' if len(found) != 1 else ''}"
+        if item.spec_digest != known.spec_digest:
+            return Reason(kind=Kind.SPEC, evidence=f"{count} of the Dockerfile", details=details)
+        return Reason(kind=Kind.CONTEXT, evidence=f"layout of the workspace: {count} of the Dockerfile", details=details)
+
+    def gone(self) -> tuple[Step, ...]:
+        """Images of ours whose target the spec no longer has: a note, nothing is removed."""
+        names = {
+            image.label.target
+            for image in self.observed.images
+            if image.label and image.label.project == self.project and image.label.target not in self.names
+            if any(reference.split(":")[-1] == f"{UNIQUE_TAG}{image.label.fingerprint[:12]}" for reference in image.references)
+        }
+        return tuple(Step(target=TargetName(name), action=Action.FORGET) for name in sorted(names))
+
+
+def _what(image: Image | None, item: Wanted, image_id: str) -> str:
+    if image is None or image.label is None:
+        return f"{short_id(image_id)}, which we did not build"
+    if image.label.target != item.name:
+        return f"{short_id(image_id)}, an image of `{image.label.target}`"
+    reference = unique_reference(item.image, image.label.fingerprint)
+    if reference not in image.references:
+        return f"{short_id(image_id)}, made by hand from an image of ours (it carries our label, not our tag)"
+    return f"our image of fingerprint {image.label.fingerprint[:12]}"
+
+
+def short_id(image_id: str) -> str:
+    """The part of an image id that people compare."""
+    return image_id.removeprefix("sha256:")[:12]
+
+
+def _shown(path: str) -> str:
+    """A path that can be printed whatever bytes it has."""
+    return path.encode("utf-8", "backslashreplace").decode()
+
+
+def _value_change(difference: Difference) -> str:
+    if difference.old is None and difference.group is Group.BASE:
+        return f"+ {difference.label}"
+    if difference.old is None:
+        return f"+ {difference.label}={difference.new}"
+    if difference.new is None:
+        return f"- {difference.label}"
+    if difference.group is Group.BASE:
+        return f"{difference.label} {_pinned(difference.old)} → {_pinned(difference.new)}"
+    return f"{difference.label} {difference.old} → {difference.new}"
+
+
+def _pinned(value: str) -> str:
+    """What a base stands for: the digest that the lock pins, or whatever its name finds."""
+    return short_id(value) if value.startswith("sha256:") else "unpinned"
+
+
+def _hunk(difference: Difference) -> Iterator[str]:
+    if difference.old is not None:
+        yield f"- {difference.old}"
+    if difference.new is not None:
+        yield f"+ {difference.new}"

@@ -1,0 +1,361 @@
+"""The spec as frozen values, and at the same time the field table: every `key(...)` below is one row of it.
+
+Validator (`fields`), JSON Schema (`tasker-build schema`) and reference page (docs/reference.md) all come from these classes.
+`span` is where a record stands, `at` the places of its keys; both are for messages only and never count in comparisons.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping  # noqa: TC003 - dataclasses.fields reads the annotations
+from dataclasses import dataclass, field
+from typing import Any, NewType
+
+from tasker_build.errors import Span
+from tasker_build.spec.fields import (
+    ENV_NAME,
+    NAME,
+    Boolean,
+    Choice,
+    Integer,
+    ListOf,
+    MapOf,
+    Raw,
+    Record,
+    Text,
+    Value,
+    key,
+)
+
+TargetName = NewType("TargetName", str)
+
+NOWHERE = Span(file="", line=0, col=0)
+
+_PATH = Text(r"(?!/|~|\.\.(/|$))(?!.*(/\.\.)(/|$))[^\0\\]{1,255}", "a path below the workspace, with `/`, without `..`")
+_REFERENCE = Text(
+    r"[a-z0-9]+([._:/-]+[a-z0-9]+)*(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(@sha256:[0-9a-f]{64})?",
+    "an image reference: name[:tag][@sha256:…], the name in lower case",
+)
+_REPOSITORY = Text(r"[a-z0-9]+([._/-]+[a-z0-9]+)*", "an image repository in lower case, without a tag")
+_PREFIX = Text(
+    r"([a-z0-9]+([.-]+[a-z0-9]+)*(:[0-9]{1,5})?/)?[a-z0-9]+([._/-]+[a-z0-9]+)*(:[0-9]{1,5})?",
+    "a registry or the first part of image names, in lower case, without a tag",
+)
+_DURATION = Text(r"([0-9]+(ns|us|ms|s|m|h))+", "a duration such as 15s or 1m30s")
+_TARGET_PATTERN = rf"{NAME}(/{NAME})*"
+_TARGET_RULE = "lower case path such as `deploy/workers/rust`"
+_TAG = Text(r"[A-Za-z0-9_{][A-Za-z0-9_.{}-]{0,127}", "an image tag; `{version}` stands for the version being built")
+_ENV = MapOf(Value(), ENV_NAME, "letters, digits and `_`, not starting with a digit", "environment variable")
+_ANY = MapOf(Raw(), r"[A-Za-z_][A-Za-z0-9_.-]*", "letters, digits, `_`, `.` and `-`")
+_LINES = Text(multiline=True)
+
+KINDS: Mapping[str, str] = {
+    "cargo-chef": "dockerfile/cargo-chef.Dockerfile.j2",
+    "rust-service": "dockerfile/rust-service.Dockerfile.j2",
+    "ruby-ffi": "dockerfile/ruby-ffi.Dockerfile.j2",
+    "python-pyo3": "dockerfile/python-pyo3.Dockerfile.j2",
+    "wasm-worker": "dockerfile/wasm-worker.Dockerfile.j2",
+    "postgres": "dockerfile/postgres.Dockerfile.j2",
+}
+"""A kind is a named recipe: its template. Language knowledge is in templates and in closure providers, nowhere else."""
+
+COOK = "cargo-chef"
+"""The kind that compiles dependencies only: what it reads are manifests."""
+
+CARGO_KINDS = frozenset(KINDS) - {COOK, "postgres"}
+"""Kinds that build packages of the workspace; a template of one's own does, too, when its target has `cargo`."""
+
+VERSION_TAG = "{version}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class User:
+    """The account an image runs as."""
+
+    name: str = key(Text(r"[a-z_][a-z0-9_-]{0,31}", "a Linux account name"), "account name")
+    uid: int = key(Integer(1, 65534), "numeric user id, never 0")
+    gid: int | None = key(Integer(1, 65534), "numeric group id; the same as uid where it is not given", default=None)
+    span: Span = field(compare=False, default=NOWHERE)
+    at: Mapping[str, Span] = field(compare=False, default_factory=dict, repr=False)
+
+    @property
+    def owner(self) -> str:
+        """`uid:gid`, the form that needs no account database."""
+        return f"{self.uid}:{self.gid or self.uid}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Healthcheck:
+    """A container health check; the command is always the exec form."""
+
+    command: tuple[str, ...] = key(ListOf(Text()), "program and arguments; `CMD-SHELL` first for a shell line", default=())
+    interval: str = key(_DURATION, "time between checks", default="30s")
+    timeout: str = key(_DURATION, "a check that takes longer has failed", default="5s")
+    start_period: str = key(_DURATION, "failures do not count so long after the start", default="30s")
+    start_interval: str | None = key(_DURATION, "time between checks during the start period", default=None)
+    retries: int = key(Integer(1, 100), "failures in a row that make it unhealthy", default=3)
+    span: Span = field(compare=False, default=NOWHERE)
+    at: Mapping[str, Span] = field(compare=False, default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cargo:
+    """What cargo builds for a target: one selection, used alike when dependencies are cooked and programs are built."""
+
+    packages: tuple[str, ...] = key(ListOf(Text(r"[A-Za-z0-9_-]+", "a cargo package name")), "cargo packages, `-p` each")
+    binaries: Mapping[str, str] = key(
+        MapOf(Text(r"[A-Za-z0-9._-]+", "a file name"), r"[A-Za-z0-9_-]+", "a cargo binary name", "binary"),
+        "cargo binary → its file name in the image",
+        default_factory=dict,
+    )
+    libraries: Mapping[str, str] = key(
+        MapOf(Text(r"[A-Za-z0-9._-]+", "a file name"), r"[A-Za-z0-9_]+", "a cargo library name", "library"),
+        "shared library that a package makes (crate type cdylib) → its file name in the image",
+        default_factory=dict,
+    )
+    features: tuple[str, ...] = key(ListOf(Text(r"[A-Za-z0-9_/+-]+", "a cargo feature")), "features to enable", default=())
+    default_features: bool = key(Boolean(), "false adds --no-default-features", default=True)
+    profile: str = key(Text(r"[a-z][a-z0-9_-]*", "a cargo profile name"), "cargo profile", default="release")
+    span: Span = field(compare=False, default=NOWHERE)
+    at: Mapping[str, Span] = field(compare=False, default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Secret:
+    """A build secret: its id and whether the build needs it. Its value comes from the site, never from the spec."""
+
+    id: str = key(Text(r"[A-Za-z0-9_.-]+", "letters, digits, `_`, `.`, `-`"), "id under which RUN steps mount it")
+    required: bool = key(Boolean(), "a missing required secret stops the run before it starts", default=False)
+    version: str = key(Text(), "change it when the secret's value should rebuild the target", default="")
+    span: Span = field(compare=False, default=NOWHERE)
+    at: Mapping[str, Span] = field(compare=False, default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """One image the spec can build: a node of the graph."""
+
+    name: TargetName = field(default=TargetName(""))
+    kind: str | None = key(Choice(tuple(KINDS)), "a named recipe: template and closure provider", default=None)
+    template: str | None = key(_PATH, "template of the Dockerfile, instead of the kind's", default=None)
+    extends: tuple[str, ...] = key(
+        ListOf(Text(_TARGET_PATTERN, _TARGET_RULE), single=True),
+        "targets this one starts from; later ones win",
+        default=(),
+    )
+    enabled: bool = key(Boolean(), "false leaves the target and its services out", default=True)
+    image: str | None = key(_REPOSITORY, "repository name of the image, below `registry`", default=None)
+    tags: tuple[str, ...] = key(ListOf(_TAG), "tags for people", default=(VERSION_TAG,))
+    file: str | None = key(_PATH, "path of the Dockerfile below `output`; NAME/Dockerfile where it is not given", default=None)
+    from_: Mapping[str, str] = key(
+        MapOf(
+            Text(rf"({_TARGET_PATTERN})", _TARGET_RULE),
+            r"[a-z][a-z0-9_]*",
+            "lower case letters, digits and `_`",
+            "role",
+        ),
+        "role → base or parent target; the template asks for its parents by role",
+        default_factory=dict,
+    )
+    stage: str | None = key(Text(r"[a-z][a-z0-9_.-]*", "a stage name"), "the stage that is the image", default=None)
+    cargo: Cargo | None = key(Record(Cargo, "a cargo selection"), "what cargo builds for this target", default=None)
+    context: tuple[str, ...] = key(ListOf(_PATH), "further files or folders of the workspace that the image needs", default=())
+    packages: tuple[str, ...] = key(ListOf(Text(r"[a-z0-9][a-z0-9.+:=~-]*", "a Debian package")), "runtime packages", default=())
+    build_packages: tuple[str, ...] = key(
+        ListOf(Text(r"[a-z0-9][a-z0-9.+:=~-]*", "a Debian package")), "packages that only building needs", default=()
+    )
+    args: Mapping[str, str] = key(_ENV, "build arguments", default_factory=dict)
+    build_env: Mapping[str, str] = key(_ENV, "environment of the build stages", default_factory=dict)
+    env: Mapping[str, str] = key(_ENV, "environment of the image", default_factory=dict)
+    user: User | None = key(Record(User, "a user"), "account the image runs as", default=None)
+    ports: tuple[int, ...] = key(ListOf(Integer(1, 65535)), "ports the program listens on", default=())
+    command: tuple[str, ...] = key(ListOf(Text()), "what the image runs, exec form", default=())
+    healthcheck: Healthcheck | None = key(Record(Healthcheck, "a health check"), "health check of the image", default=None)
+    stop_signal: str | None = key(Choice(("SIGTERM", "SIGINT", "SIGQUIT")), "signal that stops the program", default=None)
+    labels: Mapping[str, str] = key(
+        MapOf(Value(), r"[a-z0-9]([a-z0-9._/-]*[a-z0-9])?", "lower case letters, digits, `.`, `_`, `-`, `/`", "label"),
+        "labels of the image",
+        default_factory=dict,
+    )
+    platforms: tuple[str, ...] = key(
+        ListOf(Choice(("linux/amd64", "linux/arm64"))), "platforms; the machine's own where none is given", default=()
+    )
+    secrets: tuple[Secret, ...] = key(ListOf(Record(Secret, "a secret", short="id")), "secrets RUN steps may mount", default=())
+    network: str = key(Choice(("default", "none", "host")), "network of RUN steps", default="default")
+    hooks: Mapping[str, str] = key(
+        MapOf(_LINES, r"[a-z][a-z0-9_]*", "lower case letters, digits and `_`", "hook"),
+        "raw Dockerfile lines at the template's named hooks",
+        default_factory=dict,
+    )
+    vars: Mapping[str, Any] = key(_ANY, "values for the target's own template", default_factory=dict)
+    span: Span = field(compare=False, default=NOWHERE)
+    at: Mapping[str, Span] = field(compare=False, default_factory=dict, repr=False)
+
+    @property
+    def template_name(self) -> str:
+        """The template that renders the Dockerfile."""
+        return self.template or KINDS[self.kind or ""]
+
+    @property
+    def dockerfile(self) -> str:
+        """Path of the Dockerfile below the output folder."""
+        return self.file or f"{self.name}/Dockerfile"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service:
+    """One service of a stack: a target's image or one from outside, and how it runs there."""
+
+    name: str = field(default="")
+    description: str = key(Text(), "a comment above the service", default="")
+    enabled: bool = key(Boolean(), "false leaves it out", default=True)
+    target: str | None = key(Text(_TARGET_PATTERN, _TARGET_RULE), "the target whose image runs", default=None)
+    image: str | None = key(_REFERENCE, "an image from outside", default=None)
+    build_only: bool = key(Boolean(), "built by compose, never started", default=False)
+    command: tuple[str, ...] = key(ListOf(Text()), "replaces the image's command", default=())
+    environment: Mapping[str, str] = key(_ENV, "environment", default_factory=dict)
+    depends_on: Mapping[str, str] = key(
+        MapOf(Choice(("started", "healthy", "completed"))), "service → what it must have reached", default_factory=dict
+    )
+    ports: tuple[str, ...] = key(ListOf(Text()), "published ports", default=())
+    volumes: tuple[str, ...] = key(ListOf(Text()), "mounts", default=())
+    networks: tuple[str, ...] = key(ListOf(Text()), "networks", default=())
+    healthcheck: Healthcheck | None = key(
+        Record(Healthcheck, "a health check"), "replaces the image's health check", default=None
+    )
+    restart: str | None = key(Choice(("no", "always", "on-failure", "unless-stopped")), "restart policy", default=None)
+    init: bool | None = key(Boolean(), "an init process reaps children", default=None)
+    watch: bool = key(Boolean(), "`compose watch` builds it anew when a source of its target changes", default=False)
+    profiles: tuple[str, ...] = key(ListOf(Text(NAME)), "profiles that switch it on", default=())
+    stop_grace_period: str | None = key(_DURATION, "time to drain before it is killed", default=None)
+    compose: Mapping[str, Any] = key(_ANY, "any further compose keys, written as they are", default_factory=dict)
+    span: Span = field(compare=False, default=NOWHERE)
+    at: Mapping[str, Span] = field(compare=False, default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stack:
+    """One environment: a compose file and what belongs to it."""
+
+    name: str = field(default="")
+    description: str = key(Text(), "a comment at the top of the compose file", default="")
+    enabled: bool = key(Boolean(), "false leaves the stack out", default=True)
+    file: str | None = key(_PATH, "path below `output`; docker-compose.NAME.yml where it is not given", default=None)
+    project: str | None = key(Text(r"[a-z0-9][a-z0-9_-]*", "a compose project name"), "compose project name", default=None)
+    services: Mapping[str, Service] = key(MapOf(Record(Service, "a service")), "what runs in it")
+    networks: Mapping[str, Any] = key(_ANY, "compose networks", default_factory=dict)
+    volumes: Mapping[str, Any] = key(_ANY, "compose volumes; never change one that holds data", default_factory=dict)
+    secrets: Mapping[str, Any] = key(_ANY, "compose secrets of the running services", default_factory=dict)
+    compose: Mapping[str, Any] = key(_ANY, "any further top-level compose keys, written as they are", default_factory=dict)
+    vars: Mapping[str, Any] = key(_ANY, "values for the stack's scripts and files", default_factory=dict)
+    span: Span = field(compare=False, default=NOWHERE)
+    at: Mapping[str, Span] = field(compare=False, default_factory=dict, repr=False)
+
+    @property
+    def compose_file(self) -> str:
+        """Path of the compose file below the output folder."""
+        return self.file or f"docker-compose.{self.name}.yml"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileSpec:
+    """One further rendered file: a script, SQL, a configuration."""
+
+    template: str = key(_PATH, "template of the file")
+    mode: str = key(Choice(("0644", "0755")), "permission bits, as text", default="0644")
+    stack: str | None = key(Text(NAME), "stack the template speaks of", default=None)
+    vars: Mapping[str, Any] = key(_ANY, "values for the template", default_factory=dict)
+    span: Span = field(compare=False, default=NOWHERE)
+    at: Mapping[str, Span] = field(compare=False, default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Toolchain:
+    """Versions of the tools that builds use."""
+
+    cargo_chef: str = key(Text(r"[0-9]+\.[0-9]+\.[0-9]+", "an exact version"), "cargo-chef's version", default="0.1.78")
+    span: Span = field(compare=False, default=NOWHERE)
+    at: Mapping[str, Span] = field(compare=False, default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sources:
+    """What of the workspace counts, beyond what manifests say."""
+
+    ignore: tuple[str, ...] = key(ListOf(Text()), "patterns (as in .dockerignore) that never enter a context", default=())
+    packages: Mapping[str, tuple[str, ...]] = key(
+        MapOf(ListOf(_PATH), r"[A-Za-z0-9_-]+", "a cargo package name", "package"),
+        "cargo package → files outside its own sources that compiling it reads",
+        default_factory=dict,
+    )
+    values: Mapping[str, str] = key(
+        MapOf(_PATH, ENV_NAME, "letters, digits and `_`, not starting with a digit", "environment variable"),
+        "environment variable → folder whose subfolders are the values it may have in targets and services",
+        default_factory=dict,
+    )
+    span: Span = field(compare=False, default=NOWHERE)
+    at: Mapping[str, Span] = field(compare=False, default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spec:
+    """The whole of `stacks.yaml`, overlays and defaults applied."""
+
+    version: int = key(Integer(1, 1), "version of the spec language: 1")
+    project: str = key(Text(NAME, "lower case letters and digits, with single `-`, `_` or `.`"), "name of the project")
+    workspace: str = key(Text(), "the folder being built, relative to the spec", default=".")
+    output: str = key(_PATH, "where rendered files go, below the workspace", default="docker")
+    registry: str = key(_PREFIX, "prefix of image names", default="")
+    templates: str | None = key(
+        Text(), "folder of templates that come before the built-in ones, relative to the spec", default=None
+    )
+    vars: Mapping[str, Any] = key(
+        MapOf(Raw(), r"[A-Za-z_][A-Za-z0-9_]*", "letters, digits and `_`", "var"),
+        "values for `{{ name }}` in the spec and for templates",
+        default_factory=dict,
+    )
+    bases: Mapping[str, str] = key(MapOf(_REFERENCE), "name → image from outside", default_factory=dict)
+    toolchain: Toolchain = key(Record(Toolchain, "the toolchain"), "versions of tools", default=Toolchain())
+    sources: Sources = key(Record(Sources, "the sources"), "what of the workspace counts", default=Sources())
+    defaults: Mapping[str, Any] = key(
+        MapOf(Raw(), "targets|services", "targets, services", "default"),
+        "`targets` and `services`: keys that every target or service starts from",
+        default_factory=dict,
+    )
+    targets: Mapping[TargetName, Target] = key(
+        MapOf(Record(Target, "a target"), _TARGET_PATTERN, _TARGET_RULE, "target name"), "images"
+    )
+    stacks: Mapping[str, Stack] = key(MapOf(Record(Stack, "a stack")), "environments", default_factory=dict)
+    files: Mapping[str, FileSpec] = key(
+        MapOf(
+            Record(FileSpec, "a file", short="template"),
+            r"(?!/)(?!(.*/)?\.\.(/|$))[A-Za-z0-9._/-]+",
+            "a path below `output`",
+            "path",
+        ),
+        "further rendered files, by their path below `output`",
+        default_factory=dict,
+    )
+    span: Span = field(compare=False, default=NOWHERE)
+    at: Mapping[str, Span] = field(compare=False, default_factory=dict, repr=False)
+
+    def project_name(self, stack: Stack) -> str:
+        """The compose project of a stack."""
+        return stack.project or f"{self.project}-{stack.name}"
+
+    def image_name(self, target: Target) -> str:
+        """Repository of a target's image, the registry prefix included."""
+        name = target.image or f"{self.project}-{target.name.replace('/', '-')}"
+        return f"{self.registry}/{name}" if self.registry else name
+
+    def image_reference(self, target: Target) -> str:
+        """The name rendered files use for a target's image: its first tag, at version `latest`."""
+        tags = human_tags(target, "latest")
+        return f"{self.image_name(target)}:{tags[0] if tags else 'latest'}"
+
+
+def human_tags(target: Target, version: str) -> tuple[str, ...]:
+    """The tags of a target for people, at one version."""
+    return tuple(tag.replace(VERSION_TAG, version) for tag in target.tags)
+
+
+SPEC = Record(Spec, "the spec", open_keys=True)

@@ -1,0 +1,1 @@
+"""Values and events → text. Nothing here prints or decides; `cli` does the one, the core the other."""

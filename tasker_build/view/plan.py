@@ -1,0 +1,50 @@
+"""A plan as text and as JSON."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tasker_build.plan import Action, Plan, Step
+from tasker_build.saved import step_data
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def plan_text(plan: Plan, *, show_kept: bool, details: bool) -> str:
+    """The plan for people: a line a step with its reasons, then what it adds up to."""
+    shown = [step for step in plan.steps if show_kept or step.action is not Action.KEEP]
+    width = max((len(step.target) for step in shown), default=0)
+    lines = [line for step in shown for line in _step_lines(step, width, details)]
+    counts = {action: sum(step.action is action for step in plan.steps) for action in Action}
+    kept = counts[Action.KEEP]
+    if not plan.changed:
+        lines.append(f"nothing to do: {kept} target{'s' if kept != 1 else ''} up to date")
+        return "\n".join(lines)
+    words = [f"{counts[action]} to {action.word}" for action in (Action.CREATE, Action.REBUILD, Action.RETAG) if counts[action]]
+    words += [f"{counts[Action.CASCADE]} because of a parent"] if counts[Action.CASCADE] else []
+    words += [f"{kept} unchanged" + ("" if show_kept else " (--all shows them)")] if kept else []
+    lines += ["", ", ".join(words) + "."]
+    return "\n".join(lines)
+
+
+def _step_lines(step: Step, width: int, details: bool) -> Iterator[str]:  # noqa: FBT001
+    head = f"{step.action.value} {step.target:<{width}}"
+    needed = "  (needed by the selection)" if step.needed_by_selection else ""
+    if not step.reasons:
+        yield f"{head}  {step.action.word}{needed}" if step.action is not Action.KEEP else f"{head}{needed}"
+    for i, reason in enumerate(step.reasons):
+        start = head if i == 0 else " " * len(head)
+        yield f"{start}  {reason.kind.value:<9} {reason.evidence}{needed if i == 0 else ''}"
+        if details:
+            yield from (f"{' ' * len(head)}            {line}" for line in reason.details)
+
+
+def plan_data(plan: Plan, project: str) -> dict[str, Any]:
+    """The plan as data: one document, fields are only ever added."""
+    return {
+        "version": 1,
+        "project": project,
+        "changed": plan.changed,
+        "steps": [step_data(step) for step in plan.steps],
+    }

@@ -1,0 +1,232 @@
+"""Explanations as text and as JSON."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from datetime import UTC, datetime
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+from tasker_build.plan import Action, short_id
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from tasker_build.engine.api import Image
+    from tasker_build.explain import Cause, Explanation, Link, Origin, Standing, StepReport
+    from tasker_build.plan import Known
+
+_WOULD = {
+    Action.KEEP: "is kept",
+    Action.CREATE: "would be created",
+    Action.REBUILD: "would be rebuilt",
+    Action.CASCADE: "would be rebuilt because of a parent",
+    Action.RETAG: "keeps its image and gets its tags back",
+}
+_MOST_DETAILS = 40
+
+
+def explanation_text(explanation: Explanation) -> str:
+    """Why a target would be built or is kept: the chain to its roots, and what is not the cause."""
+    step = explanation.step
+    image = explanation.against
+    lines = [f"{step.action.value} {step.target} {_WOULD[step.action]}"]
+    if step.action is Action.KEEP and image is not None:
+        lines[0] += f" since {_when(image, explanation.known)}: nothing it depends on changed"
+    for link in explanation.links:
+        lines += _link_lines(link)
+    if explanation.same:
+        lines.append(("unchanged: " if step.action is Action.KEEP else "not the cause: ") + ", ".join(explanation.same))
+    if image is None:
+        lines.append("nothing to compare with: no image of this target is here")
+    else:
+        known = explanation.known
+        what = "image" if step.action in {Action.KEEP, Action.RETAG} else "compared with"
+        fingerprint = image.label.fingerprint[:12] if image.label else ""
+        lines.append(f"{what} {short_id(image.id)}, fingerprint {fingerprint}, of {_when(image, known)}{_record_words(known)}")
+        lines += _standing_lines(explanation.stands_on)
+    return "\n".join(lines)
+
+
+def _link_lines(link: Link) -> Iterator[str]:
+    indent = "  " * link.depth
+    if link.depth:
+        what = f"{link.action.value} {_WOULD[link.action]}" if link.action.builds else "was built meanwhile"
+        yield f"{indent}<- {link.target}  {'(see above)' if link.above else what}"
+    for cause in link.causes:
+        place = f"  ({cause.place})" if cause.place else ""
+        yield f"{indent}   ROOT: {cause.kind.value}  {cause.evidence}{place}"
+        shown = _details(cause)
+        yield from (f"{indent}      {line}" for line in shown[:_MOST_DETAILS])
+        if len(shown) > _MOST_DETAILS:
+            yield f"{indent}      … {len(shown) - _MOST_DETAILS} more (--format json has all)"
+
+
+def _details(cause: Cause) -> Sequence[str]:
+    """Details that say more than the evidence does already."""
+    return [line for line in cause.details if line not in cause.evidence]
+
+
+def _standing_lines(rows: Sequence[Standing]) -> Iterator[str]:
+    for row in rows:
+        names = f" ({', '.join(row.references)})" if row.references else " (not here under any name)"
+        now = f"; that name is {short_id(row.now)} now" if row.now else ""
+        yield f"  built on {row.name} {short_id(row.image_id)}{names}{now}"
+
+
+def _record_words(known: Known | None) -> str:
+    if known is None:
+        return "; no record of its build here"
+    run = f", run {known.run}" if known.run else ""
+    return run + (f", Git revision {known.revision[:12]}" if known.revision else "")
+
+
+def _when(image: Image, known: Known | None) -> str:
+    """When an image was made. BuildKit gives one that came from its cache the time of that; a record knows better."""
+    moment = datetime.fromtimestamp(image.created, UTC) if image.created else None
+    with suppress(ValueError):
+        moment = datetime.strptime((known.run if known else "").partition("-")[0], "%Y%m%dT%H%M%S").replace(tzinfo=UTC)
+    return f"{moment:%Y-%m-%d %H:%M} UTC" if moment else "an unknown time"
+
+
+def explanation_data(explanation: Explanation) -> dict[str, Any]:
+    """The same as data: one document, fields are only ever added."""
+    step = explanation.step
+    return {
+        "version": 1,
+        "kind": "target",
+        "target": step.target,
+        "action": step.action.name.lower(),
+        "fingerprint": step.fingerprint,
+        "chain": [
+            {
+                "target": link.target,
+                "depth": link.depth,
+                "action": link.action.name.lower(),
+                "above": link.above,
+                "causes": [
+                    {
+                        "kind": cause.kind.value,
+                        "evidence": cause.evidence,
+                        "details": list(cause.details),
+                        "place": cause.place or None,
+                    }
+                    for cause in link.causes
+                ],
+            }
+            for link in explanation.links
+        ],
+        "not_the_cause": list(explanation.same),
+        "compared_with": _image_data(explanation.against, explanation.known) if explanation.against else None,
+        "built_on": [_standing_data(row) for row in explanation.stands_on],
+    }
+
+
+def _image_data(image: Image, known: Known | None) -> dict[str, Any]:
+    label = image.label
+    return {
+        "id": image.id,
+        "references": list(image.references),
+        "created": image.created or None,
+        "project": label.project if label else None,
+        "target": label.target if label else None,
+        "platform": label.platform if label else None,
+        "fingerprint": label.fingerprint if label else None,
+        "run": (known.run or None) if known else None,
+        "revision": (known.revision or None) if known else None,
+    }
+
+
+def _standing_data(row: Standing) -> dict[str, Any]:
+    return {"name": row.name, "id": row.image_id, "references": list(row.references), "now": row.now}
+
+
+def path_text(path: Sequence[str], one: str, other: str, roles: Mapping[tuple[str, str], tuple[str, str]]) -> str:
+    """How one target hangs on another.
+
+    Args:
+        path: the targets, what is built first at the end; empty when neither needs the other.
+        one: the first target asked about.
+        other: the second one.
+        roles: (target, parent) → role and place in the spec.
+    """
+    if not path:
+        return f"{one} and {other} do not depend on each other"
+    lines = [path[0] if path[0] == one else f"{path[0]}  (it is {other} that needs {one})"]
+    for i, (child, parent) in enumerate(pairwise(path)):
+        role, place = roles[child, parent]
+        lines.append(f"{'  ' * i}  <- {parent}  its `{role}` ({place})")
+    return "\n".join(lines)
+
+
+def path_data(path: Sequence[str], one: str, other: str, roles: Mapping[tuple[str, str], tuple[str, str]]) -> dict[str, Any]:
+    """The same as data."""
+    edges = [
+        {"target": child, "parent": parent, "role": roles[child, parent][0], "place": roles[child, parent][1]}
+        for child, parent in pairwise(path)
+    ]
+    return {"version": 1, "kind": "path", "from": one, "to": other, "path": list(path), "edges": edges}
+
+
+def origin_text(found: Origin, spec_files: Sequence[str]) -> str:
+    """Which target an image is of, and what made it."""
+    image, label = found.image, found.image.label
+    lines = [f"image {image.id}", f"  names        {', '.join(image.references) or 'none'}", f"  {found.verdict}"]
+    if label is None:
+        return "\n".join(lines)
+    current = "what the spec asks for now" if found.current else "not what the spec asks for now"
+    lines += [
+        f"  target       {label.target}  (project {label.project}, {', '.join(spec_files)})",
+        f"  fingerprint  {label.fingerprint[:12]}, {current}",
+        f"  platform     {label.platform}",
+        f"  made         {_when(image, found.known)}{_record_words(found.known)}",
+        *_standing_lines(found.stands_on),
+    ]
+    return "\n".join(lines)
+
+
+def origin_data(found: Origin, spec_files: Sequence[str]) -> dict[str, Any]:
+    """The same as data."""
+    return {
+        "version": 1,
+        "kind": "image",
+        "image": _image_data(found.image, found.known),
+        "ours": found.ours,
+        "verdict": found.verdict,
+        "current": found.current,
+        "spec": list(spec_files),
+        "built_on": [_standing_data(row) for row in found.stands_on],
+    }
+
+
+def steps_text(report: StepReport) -> str:
+    """What was predicted, what BuildKit did, and every wrong guess."""
+    reasons = f" ({', '.join(report.reasons)})" if report.reasons else ""
+    revision = f", Git revision {report.revision[:12]}" if report.revision else ""
+    lines = [f"{report.target} in run {report.run}{revision}: predicted {report.action}{reasons}"]
+    width = max((len(row.target) for row in report.rows), default=0)
+    for i, row in enumerate(report.rows):
+        did = "cached" if row.cached else f"ran {row.seconds:.1f}s"
+        mark = "  <- first step that ran" if i == report.first_run else ""
+        lines.append(f"  {did:>10}  {row.target:<{width}}  {row.name}{mark}")
+    own = [row for row in report.rows if row.target == report.target]
+    lines.append(f"{sum(not row.cached for row in own)} of its {len(own)} steps ran")
+    lines += [f"wrong guess: {guess.verdict}: {guess.target} was {guess.message}" for guess in report.wrong]
+    if not report.wrong:
+        lines.append("no wrong guess")
+    return "\n".join(lines)
+
+
+def steps_data(report: StepReport) -> dict[str, Any]:
+    """The same as data."""
+    return {
+        "version": 1,
+        "kind": "steps",
+        "target": report.target,
+        "run": report.run,
+        "revision": report.revision or None,
+        "predicted": {"action": report.action, "reasons": list(report.reasons)},
+        "steps": [{"target": row.target, "name": row.name, "cached": row.cached, "seconds": row.seconds} for row in report.rows],
+        "first_run": report.first_run,
+        "wrong_guesses": [{"target": guess.target, "verdict": guess.verdict, "message": guess.message} for guess in report.wrong],
+    }

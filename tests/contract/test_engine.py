@@ -1,0 +1,128 @@
+"""What every engine must do: the one in memory always, the real one where there is a daemon."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import tarfile
+import uuid
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tasker_build.engine.api import LABEL, BuildRequest, Engine, ImageLabel
+from tasker_build.engine.docker import DockerEngine
+from tasker_build.engine.memory import MemoryEngine
+from tasker_build.errors import EngineError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+OURS = ImageLabel(schema=1, project="p", target="t", platform="linux/amd64", fingerprint="f", groups={"arg": "1"})
+
+
+@dataclass
+class World:
+    """An engine, and how a test puts images into it and takes names away; all names start with `prefix`."""
+
+    engine: Engine
+    put: Callable[[Sequence[str], ImageLabel | None], str]
+    remove: Callable[[str], None]
+    prefix: str
+
+    def names(self) -> dict[str, set[str]]:
+        """Image id → those of its names that are this test's."""
+        found = {image.id: {name for name in image.references if name.startswith(self.prefix)} for image in self.engine.images()}
+        return {image_id: names for image_id, names in found.items() if names}
+
+
+def _memory() -> World:
+    engine = MemoryEngine()
+
+    def put(names: Sequence[str], label: ImageLabel | None) -> str:
+        image_id = f"id-{len(engine.stored)}"
+        engine.put(image_id, names, label)
+        return image_id
+
+    return World(engine, put, engine.remove, "contract/")
+
+
+def _docker() -> Iterator[World]:
+    prefix = f"contract-{uuid.uuid4().hex[:8]}/"
+    made: list[str] = []
+
+    def put(names: Sequence[str], label: ImageLabel | None) -> str:
+        archive = io.BytesIO()
+        with tarfile.open(fileobj=archive, mode="w") as tar:
+            tar.addfile(tarfile.TarInfo(uuid.uuid4().hex))
+        change = [f"--change=LABEL {LABEL}={_quoted(label.dump())}"] if label else []
+        done = subprocess.run(
+            ["docker", "import", *change, "-", names[0]], input=archive.getvalue(), capture_output=True, check=True
+        )
+        for name in names[1:]:
+            subprocess.run(["docker", "tag", names[0], name], check=True)
+        made.extend(names)
+        return done.stdout.decode().strip()
+
+    def remove(name: str) -> None:
+        subprocess.run(["docker", "image", "rm", name], check=True, capture_output=True)
+
+    yield World(DockerEngine.connect(), put, remove, prefix)
+    for name in made:
+        subprocess.run(["docker", "image", "rm", name], check=False, capture_output=True)
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace('"', '\\"') + '"'
+
+
+@pytest.fixture(params=["memory", pytest.param("docker", marks=pytest.mark.engine)])
+def world(request: pytest.FixtureRequest) -> Iterator[World]:
+    if request.param == "memory":
+        yield _memory()
+    else:
+        yield from _docker()
+
+
+def test_images_are_listed_with_all_their_names_and_their_label(world: World) -> None:
+    ours = world.put([f"{world.prefix}a:1", f"{world.prefix}a:latest"], OURS)
+    other = world.put([f"{world.prefix}b:1"], None)
+    assert world.names() == {ours: {f"{world.prefix}a:1", f"{world.prefix}a:latest"}, other: {f"{world.prefix}b:1"}}
+    labels = {image.id: image.label for image in world.engine.images()}
+    assert (labels[ours], labels[other]) == (OURS, None)
+
+
+def test_an_image_is_found_by_its_name_only(world: World) -> None:
+    image_id = world.put([f"{world.prefix}a:1"], OURS)
+    found = world.engine.image(f"{world.prefix}a:1")
+    assert found is not None
+    assert (found.id, found.label) == (image_id, OURS)
+    assert world.engine.image(f"{world.prefix}a:2") is None
+
+
+def test_a_name_moves_to_the_image_it_is_given(world: World) -> None:
+    first = world.put([f"{world.prefix}a:1", f"{world.prefix}a:latest"], OURS)
+    second = world.put([f"{world.prefix}b:1"], OURS)
+    world.engine.tag(second, f"{world.prefix}a:latest")
+    assert world.names() == {first: {f"{world.prefix}a:1"}, second: {f"{world.prefix}a:latest", f"{world.prefix}b:1"}}
+
+
+def test_an_image_that_lost_a_name_keeps_the_others(world: World) -> None:
+    image_id = world.put([f"{world.prefix}a:1", f"{world.prefix}a:latest"], OURS)
+    world.remove(f"{world.prefix}a:latest")
+    assert world.names() == {image_id: {f"{world.prefix}a:1"}}
+
+
+def test_the_one_in_memory_cannot_build(tmp_path: Path) -> None:
+    request = BuildRequest(context=tmp_path, stage="s", tag="t", label="l", secrets={}, metadata=tmp_path)
+    with pytest.raises(NotImplementedError):
+        MemoryEngine().build_command(request)
+
+
+def test_an_engine_that_does_not_answer_says_so_with_the_fixes(tmp_path: Path) -> None:
+    with pytest.raises(EngineError) as caught:
+        DockerEngine(f"unix://{tmp_path}/none.sock").images()
+    assert "no engine answers" in caught.value.draw()
+    assert "DOCKER_HOST" in caught.value.draw()

@@ -1,0 +1,173 @@
+# Rendered by tasker-build from dockerfile/cargo-chef.Dockerfile.j2: change that or the spec, not this file; body sha256:bed5bfd4e9f5f434
+# The common Rust builder: toolchain, cargo-chef and every dependency, compiled. It ends before sources are copied, so
+# editing code never rebuilds it; a change in a manifest or in Cargo.lock does.
+ARG RUST_IMAGE=rust:1.89-trixie
+
+FROM ${RUST_IMAGE} AS chef
+WORKDIR /app
+ENV CARGO_INCREMENTAL=0
+RUN --mount=type=secret,id=ca_bundle \
+    if [ -s /run/secrets/ca_bundle ]; then \
+        export SSL_CERT_FILE=/run/secrets/ca_bundle CARGO_HTTP_CAINFO=/run/secrets/ca_bundle PIP_CERT=/run/secrets/ca_bundle; \
+    fi \
+    && cargo install --locked cargo-chef@0.1.78 \
+    && rm -rf "${CARGO_HOME}/registry"
+
+# The recipe: what the dependencies are. Cargo only needs to see that the target files exist.
+FROM chef AS planner
+COPY Cargo.lock Cargo.toml ./
+COPY .cargo/config.toml .cargo/
+COPY pgmq-notify/Cargo.toml pgmq-notify/
+COPY tasker-client/Cargo.toml tasker-client/
+COPY tasker-orchestration/Cargo.toml tasker-orchestration/
+COPY tasker-shared/Cargo.toml tasker-shared/
+COPY tasker-worker/Cargo.toml tasker-worker/
+COPY unify/Cargo.toml unify/
+COPY workers/python/Cargo.toml workers/python/
+COPY workers/ruby/ext/tasker_core/Cargo.toml workers/ruby/ext/tasker_core/
+COPY workers/rust/Cargo.toml workers/rust/
+COPY workers/wasm/host/Cargo.toml workers/wasm/host/
+
+RUN mkdir -p \
+        pgmq-notify/src/bin \
+        pgmq-notify/src \
+        src \
+        tasker-client/src/bin \
+        tasker-client/src \
+        tasker-orchestration/src/bin \
+        tasker-orchestration/src \
+        tasker-shared/src \
+        tasker-worker/src/bin \
+        tasker-worker/src \
+        tests/docker_integration \
+        unify/src \
+        workers/python/src \
+        workers/ruby/ext/tasker_core/src \
+        workers/rust/src \
+        workers/rust/tests \
+        workers/wasm/host/src \
+    && touch \
+        build.rs \
+        pgmq-notify/src/bin/cli.rs \
+        pgmq-notify/src/lib.rs \
+        src/lib.rs \
+        tasker-client/src/bin/tasker-cli.rs \
+        tasker-client/src/lib.rs \
+        tasker-orchestration/src/bin/server.rs \
+        tasker-orchestration/src/lib.rs \
+        tasker-shared/src/lib.rs \
+        tasker-worker/src/bin/server.rs \
+        tasker-worker/src/lib.rs \
+        tests/docker_integration/all_workflows_test.rs \
+        unify/src/lib.rs \
+        workers/python/src/lib.rs \
+        workers/ruby/ext/tasker_core/src/lib.rs \
+        workers/rust/src/lib.rs \
+        workers/rust/src/main.rs \
+        workers/rust/tests/templates.rs \
+        workers/wasm/host/src/main.rs \
+    && cargo chef prepare --recipe-path recipe.json
+
+FROM chef AS builder
+COPY --from=planner /app/recipe.json recipe.json
+# Exactly what is asked of cargo later for: tasker-orchestration
+RUN --mount=type=secret,id=ca_bundle \
+    if [ -s /run/secrets/ca_bundle ]; then \
+        export SSL_CERT_FILE=/run/secrets/ca_bundle CARGO_HTTP_CAINFO=/run/secrets/ca_bundle PIP_CERT=/run/secrets/ca_bundle; \
+    fi \
+    && cargo chef cook --release -p tasker-orchestration --locked --recipe-path recipe.json \
+    && rm -rf "${CARGO_HOME}/registry/src"
+# Exactly what is asked of cargo later for: tasker-worker-rust
+RUN --mount=type=secret,id=ca_bundle \
+    if [ -s /run/secrets/ca_bundle ]; then \
+        export SSL_CERT_FILE=/run/secrets/ca_bundle CARGO_HTTP_CAINFO=/run/secrets/ca_bundle PIP_CERT=/run/secrets/ca_bundle; \
+    fi \
+    && cargo chef cook --release -p tasker-worker-rust --locked --recipe-path recipe.json \
+    && rm -rf "${CARGO_HOME}/registry/src"
+# Exactly what is asked of cargo later for: tasker_core_rb
+RUN --mount=type=secret,id=ca_bundle \
+    if [ -s /run/secrets/ca_bundle ]; then \
+        export SSL_CERT_FILE=/run/secrets/ca_bundle CARGO_HTTP_CAINFO=/run/secrets/ca_bundle PIP_CERT=/run/secrets/ca_bundle; \
+    fi \
+    && cargo chef cook --release -p tasker_core_rb --locked --recipe-path recipe.json \
+    && rm -rf "${CARGO_HOME}/registry/src"
+# Exactly what is asked of cargo later for: tasker-worker-python
+RUN --mount=type=secret,id=ca_bundle \
+    if [ -s /run/secrets/ca_bundle ]; then \
+        export SSL_CERT_FILE=/run/secrets/ca_bundle CARGO_HTTP_CAINFO=/run/secrets/ca_bundle PIP_CERT=/run/secrets/ca_bundle; \
+    fi \
+    && cargo chef cook --release -p tasker-worker-python --locked --recipe-path recipe.json \
+    && rm -rf "${CARGO_HOME}/registry/src"
+# Exactly what is asked of cargo later for: tasker-worker-wasm
+RUN --mount=type=secret,id=ca_bundle \
+    if [ -s /run/secrets/ca_bundle ]; then \
+        export SSL_CERT_FILE=/run/secrets/ca_bundle CARGO_HTTP_CAINFO=/run/secrets/ca_bundle PIP_CERT=/run/secrets/ca_bundle; \
+    fi \
+    && cargo chef cook --release -p tasker-worker-wasm --locked --recipe-path recipe.json \
+    && rm -rf "${CARGO_HOME}/registry/src"
+# The skeleton's empty programs must never be compiled for a package whose sources were forgotten.
+RUN for file in \
+        build.rs \
+        pgmq-notify/src/bin/cli.rs \
+        pgmq-notify/src/lib.rs \
+        src/lib.rs \
+        tasker-client/src/bin/tasker-cli.rs \
+        tasker-client/src/lib.rs \
+        tasker-orchestration/src/bin/server.rs \
+        tasker-orchestration/src/lib.rs \
+        tasker-shared/src/lib.rs \
+        tasker-worker/src/bin/server.rs \
+        tasker-worker/src/lib.rs \
+        tests/docker_integration/all_workflows_test.rs \
+        unify/src/lib.rs \
+        workers/python/src/lib.rs \
+        workers/ruby/ext/tasker_core/src/lib.rs \
+        workers/rust/src/lib.rs \
+        workers/rust/src/main.rs \
+        workers/rust/tests/templates.rs \
+        workers/wasm/host/src/main.rs; do \
+        echo 'compile_error!("this package is outside the closure of the image being built: name it in the spec");' > "${file}" \
+        || exit 1; \
+    done
+
+FROM chef AS builder-dev
+ENV RUSTFLAGS="--cfg tokio_unstable"
+COPY --from=planner /app/recipe.json recipe.json
+# Exactly what is asked of cargo later for: tasker-orchestration
+RUN --mount=type=secret,id=ca_bundle \
+    if [ -s /run/secrets/ca_bundle ]; then \
+        export SSL_CERT_FILE=/run/secrets/ca_bundle CARGO_HTTP_CAINFO=/run/secrets/ca_bundle PIP_CERT=/run/secrets/ca_bundle; \
+    fi \
+    && cargo chef cook --profile dev -p tasker-orchestration --features tokio-console --locked --recipe-path recipe.json \
+    && rm -rf "${CARGO_HOME}/registry/src"
+# Exactly what is asked of cargo later for: tasker-worker-rust
+RUN --mount=type=secret,id=ca_bundle \
+    if [ -s /run/secrets/ca_bundle ]; then \
+        export SSL_CERT_FILE=/run/secrets/ca_bundle CARGO_HTTP_CAINFO=/run/secrets/ca_bundle PIP_CERT=/run/secrets/ca_bundle; \
+    fi \
+    && cargo chef cook --profile dev -p tasker-worker-rust --features tokio-console --locked --recipe-path recipe.json \
+    && rm -rf "${CARGO_HOME}/registry/src"
+# The skeleton's empty programs must never be compiled for a package whose sources were forgotten.
+RUN for file in \
+        build.rs \
+        pgmq-notify/src/bin/cli.rs \
+        pgmq-notify/src/lib.rs \
+        src/lib.rs \
+        tasker-client/src/bin/tasker-cli.rs \
+        tasker-client/src/lib.rs \
+        tasker-orchestration/src/bin/server.rs \
+        tasker-orchestration/src/lib.rs \
+        tasker-shared/src/lib.rs \
+        tasker-worker/src/bin/server.rs \
+        tasker-worker/src/lib.rs \
+        tests/docker_integration/all_workflows_test.rs \
+        unify/src/lib.rs \
+        workers/python/src/lib.rs \
+        workers/ruby/ext/tasker_core/src/lib.rs \
+        workers/rust/src/lib.rs \
+        workers/rust/src/main.rs \
+        workers/rust/tests/templates.rs \
+        workers/wasm/host/src/main.rs; do \
+        echo 'compile_error!("this package is outside the closure of the image being built: name it in the spec");' > "${file}" \
+        || exit 1; \
+    done

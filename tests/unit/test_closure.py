@@ -1,0 +1,196 @@
+"""What targets need of a workspace, and that the ignore file says the same as the list of files."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tasker_build.cargo import scan
+from tasker_build.closure import Closure, make_closures
+from tasker_build.ignore import ALWAYS, Ignore
+from tasker_build.spec.model import TargetName
+from tests.conftest import HEAD, load_text, places, problems_of
+
+FILES = {
+    "Cargo.toml": '[workspace]\nmembers = ["app", "lib", "other"]\n',
+    "Cargo.lock": "",
+    ".cargo/config.toml": "",
+    "app/Cargo.toml": '[package]\nname = "app"\n[dependencies]\nlib = {path = "../lib"}\n[dev-dependencies]\nother = {path = "../other"}\n',
+    "app/src/main.rs": "",
+    "app/tests/it.rs": "",
+    "app/macros/Cargo.toml": '[package]\nname = "macros"\n',
+    "app/macros/src/lib.rs": "",
+    "lib/Cargo.toml": '[package]\nname = "lib"\n',
+    "lib/src/lib.rs": "",
+    "lib/data/x.json": "",
+    "lib/target/debug/x": "",
+    "other/Cargo.toml": '[package]\nname = "other"\n[dependencies]\nmacros = {path = "../app/macros"}\n',
+    "other/src/lib.rs": "",
+    "config/base.toml": "",
+    "config/.env": "",
+    "docker/app/Dockerfile": "",
+    "migrations/1.sql": "",
+    "README.md": "",
+}
+PATHS = sorted(FILES)
+TARGETS = """
+sources: {packages: {lib: [migrations]}, ignore: ["**/*.md"]}
+targets:
+  build: {kind: cargo-chef}
+  app: {kind: rust-service, from: {builder: build}, cargo: {packages: [app], binaries: {app: app}}, context: [config]}
+  db: {kind: postgres, context: [migrations/1.sql]}
+"""
+
+
+def closures(text: str = TARGETS, files: dict[str, str] | None = None) -> dict[str, Closure]:
+    known = FILES if files is None else files
+    paths = sorted(known)
+    found = make_closures(load_text(HEAD + text), scan(paths, lambda path: known[path].encode()), paths)
+    return {str(name): closure for name, closure in found.items()}
+
+
+def files_of(name: str) -> set[str]:
+    return set(closures()[name].files(PATHS))
+
+
+def test_the_builder_needs_manifests_and_the_lock_file_and_no_code() -> None:
+    assert files_of("build") == {path for path in PATHS if path.endswith("Cargo.toml")} | {"Cargo.lock", ".cargo/config.toml"}
+    assert closures()["build"].sources == ("Cargo.lock",)
+    assert closures()["build"].is_manifest_only("lib/Cargo.toml")
+
+
+def test_a_service_needs_its_packages_what_they_declare_and_its_context() -> None:
+    assert files_of("app") == {
+        *("Cargo.toml", "Cargo.lock", ".cargo/config.toml", "app/Cargo.toml", "app/src/main.rs"),
+        "app/macros/Cargo.toml",
+        *("lib/Cargo.toml", "lib/src/lib.rs", "lib/data/x.json", "migrations/1.sql", "config/base.toml", "other/Cargo.toml"),
+    }
+    assert [package.name for package in closures()["app"].packages] == ["app", "lib"]
+    assert closures()["app"].runtime == ("config",)
+
+
+def test_only_the_meaning_of_a_manifest_without_code_counts() -> None:
+    app = closures()["app"]
+    assert app.is_manifest_only("other/Cargo.toml")
+    assert not app.is_manifest_only("lib/Cargo.toml")
+
+
+def test_a_plain_target_needs_its_context_only() -> None:
+    assert files_of("db") == {"migrations/1.sql"}
+
+
+def test_a_nested_package_of_the_closure_stays() -> None:
+    text = TARGETS.replace("packages: [app], binaries: {app: app}", "packages: [app, other]")
+    assert "app/macros/src/lib.rs" in closures(text)["app"].files(PATHS)
+
+
+def test_the_manifest_of_a_nested_package_outside_the_closure_is_there() -> None:
+    assert "app/macros/Cargo.toml" in files_of("app")
+
+
+def test_a_needed_package_below_a_nested_one_that_is_not_needed_stays() -> None:
+    files = {
+        "Cargo.toml": '[workspace]\nmembers = ["app", "app/mid", "app/mid/deep"]\n',
+        "app/Cargo.toml": '[package]\nname = "app"\n[dependencies]\ndeep = {path = "mid/deep"}\n',
+        "app/mid/Cargo.toml": '[package]\nname = "mid"\n',
+        "app/mid/deep/Cargo.toml": '[package]\nname = "deep"\n',
+        "app/mid/deep/src/lib.rs": "",
+    }
+    text = "\ntargets:\n  app: {kind: rust-service, cargo: {packages: [app]}}\n"
+    assert "app/mid/deep/src/lib.rs" in closures(text, files)["app"].files(sorted(files))
+
+
+def test_what_is_declared_is_never_hidden() -> None:
+    text = TARGETS.replace("{lib: [migrations]}", "{app: [app/tests/it.rs]}")
+    assert "app/tests/it.rs" in closures(text)["app"].files(PATHS)
+
+
+@pytest.mark.parametrize("path", ["config/", "./config"])
+def test_a_context_path_may_be_written_as_people_write_folders(path: str) -> None:
+    assert closures(f"\ntargets: {{a: {{kind: postgres, context: [{path}]}}}}\n")["a"].files(PATHS) == ("config/base.toml",)
+
+
+def test_unknown_packages_binaries_and_paths_are_all_named_where_they_stand() -> None:
+    text = (
+        "\ntargets:\n"
+        "  a: {kind: rust-service, cargo: {packages: [ap], binaries: {app: app}}, context: [confg]}\n"
+        "  b: {kind: rust-service, cargo: {packages: [app], binaries: {apq: app}}}\n"
+    )
+    problems = problems_of(lambda: closures(text))
+    assert places(problems) == [("W002", 5, 46), ("W004", 5, 84), ("W003", 6, 68)]
+    assert [problem.hints[0] for problem in problems][::2] == ["did you mean `app`?", "did you mean `app`?"]
+
+
+def test_a_shared_library_must_be_made_by_a_selected_package() -> None:
+    text = "\ntargets:\n  a: {kind: ruby-ffi, cargo: {packages: [lib], libraries: {lib: lib.so}}}\n"
+    (problem,) = problems_of(lambda: closures(text))
+    assert (problem.code, "crate types cdylib here: none" in problem.hints[0]) == ("W006", True)
+
+
+def test_whatever_has_a_cargo_selection_has_its_closure() -> None:
+    text = "\ntargets:\n  a: {template: own.j2, cargo: {packages: [lib]}}\n  b: {template: own.j2}\n"
+    found = closures(text)
+    assert "lib" in found["a"].sources
+    assert found["b"].sources == ()
+
+
+def test_cargo_targets_need_a_cargo_workspace() -> None:
+    (problem,) = problems_of(lambda: closures("\ntargets: {b: {kind: cargo-chef}}\n", {"x": ""}))
+    assert (problem.code, "there is no Cargo.toml" in problem.message) == ("W005", True)
+
+
+def test_targets_that_are_not_enabled_have_none() -> None:
+    assert closures("\ntargets: {a: {kind: postgres, enabled: false, context: [nowhere]}}\n") == {}
+
+
+# The ignore file and the list of files are one thing said twice.
+
+
+def patterns(closure: Closure) -> list[str]:
+    """The patterns of an ignore file as BuildKit reads it: lines that start with `#` are comments."""
+    return [line for line in closure.ignore_file().split("\n") if line.strip() and not line.startswith("#")]
+
+
+def kept_by_ignore_file(closure: Closure, paths: list[str]) -> tuple[str, ...]:
+    rules = Ignore(patterns(closure))
+    return tuple(path for path in paths if not rules.matches(path))
+
+
+@pytest.mark.parametrize("name", ["build", "app", "db"])
+def test_the_ignore_file_keeps_exactly_the_closure(name: str) -> None:
+    closure = closures()[name]
+    assert kept_by_ignore_file(closure, PATHS) == closure.files(PATHS)
+
+
+NAMES = st.sampled_from(["a", "b", "src", "target", ".env", "x.md", "tests"])
+TREE_PATHS = st.lists(st.lists(NAMES, min_size=1, max_size=4).map("/".join), min_size=1, max_size=14, unique=True).map(
+    # Nothing is a file and a folder at once, and paths of a workspace are sorted.
+    lambda paths: sorted(path for path in paths if not any(other.startswith(path + "/") for other in paths))
+)
+HIDDEN = st.lists(st.sampled_from(["a/tests", "b", "**/*.md", "src/a", "docker", "*.md"]), max_size=3)
+
+
+@given(TREE_PATHS, st.data())
+def test_files_and_ignore_file_agree_on_any_tree(paths: list[str], data: st.DataObject) -> None:
+    roots = data.draw(st.lists(st.sampled_from(paths), max_size=4, unique=True))
+    closure = Closure(sources=tuple(sorted(roots)), ignore=(*ALWAYS, *data.draw(HIDDEN)))
+    assert kept_by_ignore_file(closure, paths) == closure.files(paths)
+
+
+@pytest.mark.parametrize("name", ["a[1].txt", "a*", "what?", "end "])
+def test_names_with_pattern_characters_are_escaped(name: str) -> None:
+    paths = sorted([name, "a1.txt", "ab", "whatx", "end"])
+    closure = Closure(runtime=(name,))
+    assert kept_by_ignore_file(closure, paths) == closure.files(paths) == (name,)
+
+
+def test_an_exception_in_sources_ignore_is_refused() -> None:
+    """It would bring in what the closure does not name."""
+    (problem,) = problems_of(lambda: load_text(f"{HEAD}sources: {{ignore: ['!README.md']}}\ntargets: {{}}\n"))
+    assert (problem.code, "is an exception" in problem.message) == ("S019", True)
+
+
+def test_target_names_are_keys() -> None:
+    spec = load_text(f"{HEAD}targets: {{a: {{kind: postgres}}}}\n")
+    assert list(make_closures(spec, None, ())) == [TargetName("a")]

@@ -1,0 +1,97 @@
+"""Stacks as compose data."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tasker_build.compose import build_secrets, image_variable, named_context, secret_variable, stack_services
+from tasker_build.spec.model import TargetName
+from tests.conftest import HEAD, load_text
+
+TEXT = """
+registry: reg
+bases: {debian: debian:13}
+targets:
+  build: {kind: cargo-chef, from: {rust: debian}, image: builder, stage: b}
+  deploy/api: {kind: postgres, from: {builder: build, runtime: debian}, secrets: [ca-file], args: {A: "1"}, network: none}
+  off: {kind: postgres, enabled: false}
+stacks:
+  s:
+    services:
+      base: {target: build, build_only: true}
+      db: {image: "postgres:17", healthcheck: {command: [CMD-SHELL, "pg_isready"]}}
+      api:
+        target: deploy/api
+        command: [run, "a b"]
+        environment: {B: "2", A: "1"}
+        depends_on: {db: healthy, migrate: completed, gone: started}
+        ports: ["8080:80"]
+        healthcheck: {command: [/bin/check], start_interval: 1s}
+        init: true
+        compose: {read_only: true}
+      migrate: {image: x, profiles: [ops], restart: "no"}
+      gone: {target: off}
+      away: {image: x, enabled: false}
+"""
+
+
+def services(text: str = TEXT) -> dict[str, dict[str, Any]]:
+    spec = load_text(HEAD + text)
+    return dict(stack_services(spec, spec.stacks["s"], {}))
+
+
+def test_what_is_switched_off_is_left_out_with_its_dependants_mention() -> None:
+    found = services()
+    assert list(found) == ["base", "db", "api", "migrate"]
+    assert found["api"]["depends_on"] == {
+        "db": {"condition": "service_healthy"},
+        "migrate": {"condition": "service_completed_successfully"},
+    }
+
+
+def test_images_of_targets_can_be_pinned_and_are_never_pulled() -> None:
+    found = services()
+    assert found["api"]["image"] == "${DEPLOY_API_IMAGE:-reg/demo-deploy-api:latest}"
+    assert found["base"]["image"] == "${BUILDER_IMAGE:-reg/builder:latest}"
+    assert (found["api"]["pull_policy"], found["db"]["image"], "build" in found["db"]) == ("build", "postgres:17", False)
+    assert found["base"]["deploy"] == {"replicas": 0}
+
+
+def test_a_build_names_its_parents_as_services() -> None:
+    assert services()["api"]["build"] == {
+        "context": "..",
+        "dockerfile": "docker/deploy/api/Dockerfile",
+        "additional_contexts": {"reg/builder": "service:base"},
+        "args": {"A": "1"},
+        "secrets": ["ca-file"],
+        "network": "none",
+    }
+    assert services()["base"]["build"]["target"] == "b"
+
+
+def test_health_checks() -> None:
+    found = services()
+    assert found["db"]["healthcheck"]["test"] == ["CMD-SHELL", "pg_isready"]
+    assert found["api"]["healthcheck"]["test"] == ["CMD", "/bin/check"]
+    assert found["api"]["healthcheck"]["start_interval"] == "1s"
+    assert "start_interval" not in found["db"]["healthcheck"]
+
+
+def test_the_rest_is_passed_on_in_the_order_people_expect() -> None:
+    keys = list(services()["api"])
+    assert keys[:3] == ["image", "build", "pull_policy"]
+    assert keys[-2:] == ["init", "read_only"]
+    assert list(services()["api"]["environment"]) == ["B", "A"]
+    assert services()["migrate"] == {"image": "x", "profiles": ["ops"], "restart": "no"}
+
+
+def test_secrets_are_files_of_the_site() -> None:
+    spec = load_text(HEAD + TEXT)
+    assert build_secrets(spec, spec.stacks["s"]) == {"ca-file": {"file": "${TASKER_BUILD_CA_FILE:-/dev/null}"}}
+    assert secret_variable("a.b-c") == "TASKER_BUILD_A_B_C"
+
+
+def test_names() -> None:
+    spec = load_text(HEAD + TEXT)
+    assert image_variable(spec.targets[TargetName("deploy/api")]) == "DEPLOY_API_IMAGE"
+    assert (named_context("a:latest"), named_context("a:1")) == ("a", "a:1")

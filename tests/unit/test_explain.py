@@ -1,0 +1,355 @@
+"""Cause chains to their roots, what is not the cause, where an image comes from, and wrong guesses."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tasker_build.errors import SelectionError
+from tasker_build.explain import (
+    Explanation,
+    Origin,
+    Situation,
+    StepReport,
+    baseline,
+    explain,
+    find_image,
+    hunk,
+    judge_steps,
+    origin,
+)
+from tasker_build.fingerprint import Fact, Group
+from tasker_build.graph import dependency_path
+from tasker_build.plan import Action, Observed, make_plan, unique_reference
+from tasker_build.project import Project
+from tasker_build.record import git_revision
+from tasker_build.spec.model import TargetName
+from tasker_build.view.why import (
+    explanation_data,
+    explanation_text,
+    origin_data,
+    origin_text,
+    path_text,
+    steps_data,
+    steps_text,
+)
+from tests.conftest import write_files
+from tests.unit.tiny import BASE, FILES, TinyEngine, build_all, edit
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+T = TargetName
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return write_files(tmp_path / "checkout", FILES)
+
+
+@pytest.fixture
+def engine(root: Path) -> TinyEngine:
+    found = TinyEngine()
+    build_all(found, root, revision="abcdef" * 6)
+    return found
+
+
+def situation(root: Path, engine: TinyEngine) -> Situation:
+    project = Project.open([root / "stacks.yaml"])
+    observed = Observed(images=engine.images())
+    known = project.records.known(project.order)
+    plan = make_plan("demo", tuple(project.wanted.values()), observed, known=known, selected=frozenset(project.order))
+    lines = {
+        name: (f"docker/{name}/Dockerfile", [i.line for i in file.instructions]) for name, file in project.dockerfiles.items()
+    }
+    return Situation(spec=project.spec, wanted=project.wanted, observed=observed, known=known, plan=plan, lines=lines)
+
+
+def why(root: Path, engine: TinyEngine, name: str) -> Explanation:
+    found = explain(T(name), situation(root, engine))
+    json.dumps(explanation_data(found))
+    return found
+
+
+def chain(found: Explanation) -> list[tuple[str, int, list[str]]]:
+    return [(link.target, link.depth, [cause.kind.value for cause in link.causes]) for link in found.links]
+
+
+def test_a_kept_target_says_since_when_and_what_it_stands_on(root: Path, engine: TinyEngine) -> None:
+    found = why(root, engine, "app")
+    text = explanation_text(found)
+    assert text.startswith("= app is kept since 2030-01-02 00:00 UTC: nothing it depends on changed")
+    assert "Git revision abcdefabcdef" in text
+    assert [row.name for row in found.stands_on] == ["base", BASE]
+    assert "unchanged: spec same, Dockerfile same (8 instructions), context same (1 file), args same (1 argument)" in text
+
+
+def test_the_baseline_is_the_image_that_the_plan_keeps(root: Path, engine: TinyEngine) -> None:
+    now = situation(root, engine)
+    for step in now.plan.steps:
+        image = baseline(now, step.target)
+        assert step.action is Action.KEEP
+        assert image is not None
+        assert image.id == step.image_id
+
+
+def test_a_chain_leads_to_its_root_with_the_file_old_and_new(root: Path, engine: TinyEngine) -> None:
+    edit(root, "work/lib/a.txt", "1", "2")
+    found = why(root, engine, "app")
+    assert chain(found) == [("app", 0, []), ("base", 1, ["context"])]
+    (cause,) = found.links[1].causes
+    assert cause.evidence == "1 file: ~ lib/a.txt"
+    assert cause.details[0].startswith("~ lib/a.txt  file:")
+    assert " → file:" in cause.details[0]
+    assert "context same (1 file)" in found.same
+    assert not [same for same in found.same if "parents" in same]
+
+
+def test_a_parent_that_was_built_meanwhile_still_leads_to_the_root(root: Path, engine: TinyEngine) -> None:
+    edit(root, "work/lib/a.txt", "1", "2")
+    build_all(engine, root, "base")
+    found = why(root, engine, "app")
+    assert chain(found) == [("app", 0, []), ("base", 1, ["context"])]
+    assert "was built meanwhile" in explanation_text(found)
+    assert found.links[1].causes[0].evidence == "~ lib/a.txt"
+
+
+def test_several_roots_are_all_named_with_their_places(root: Path, engine: TinyEngine) -> None:
+    edit(root, "stacks.yaml", "plain", "spicy")
+    edit(root, "tpl/base.j2", "RUN cat", "RUN echo new\nRUN cat")
+    edit(root, "work/app/main.txt", "1", "2")
+    found = why(root, engine, "app")
+    assert chain(found) == [("app", 0, ["context", "arg"]), ("base", 1, ["template"])]
+    arg = found.links[0].causes[1]
+    assert arg.evidence == "FLAVOUR plain → spicy"
+    assert arg.place.endswith("stacks.yaml:16:21")
+    template = found.links[1].causes[0]
+    assert template.evidence == "base.j2"
+    assert template.details == ("docker/base/Dockerfile:5", "+ RUN echo new")
+
+
+def test_a_parent_reached_on_two_ways_is_explained_once(root: Path) -> None:
+    edit(
+        root,
+        "stacks.yaml",
+        "from: {runtime: debian}\n    context: [other]",
+        "from: {runtime: app, b: base}\n    context: [other]",
+    )
+    engine = TinyEngine()
+    build_all(engine, root)
+    edit(root, "work/lib/a.txt", "1", "2")
+    found = why(root, engine, "other")
+    assert [(link.target, link.above) for link in found.links] == [
+        ("other", False),
+        ("app", False),
+        ("base", False),
+        ("base", True),
+    ]
+    assert explanation_text(found).count("ROOT") == 1
+
+
+def test_without_a_record_the_group_is_all_there_is(root: Path, engine: TinyEngine) -> None:
+    edit(root, "work/app/main.txt", "1", "2")
+    for file in (root / ".tasker-build/targets").iterdir():
+        file.unlink()
+    found = why(root, engine, "app")
+    assert found.links[0].causes[0].evidence == "no record here: group only"
+    assert "no record of its build here" in explanation_text(found)
+    assert "spec same" in found.same
+
+
+def test_nothing_is_there_to_compare_with(root: Path) -> None:
+    found = why(root, TinyEngine(), "app")
+    assert chain(found)[0] == ("app", 0, ["new"])
+    assert found.same == ()
+    assert "nothing to compare with" in explanation_text(found)
+
+
+def test_a_base_that_moved_is_a_root_with_both_ids(root: Path, engine: TinyEngine) -> None:
+    engine.put("debian-2", [BASE], None)
+    found = why(root, engine, "other")
+    assert chain(found) == [("other", 0, ["base"])]
+    assert "debian-1 → debian-2" in found.links[0].causes[0].evidence
+    assert found.links[0].causes[0].place.endswith("stacks.yaml:6:17")
+
+
+def test_a_parent_made_again_by_hand_is_a_root(root: Path, engine: TinyEngine) -> None:
+    now = situation(root, engine)
+    item = now.wanted[T("base")]
+    unique = unique_reference(item.image, item.facts.fingerprint)
+    old = engine.image(unique)
+    assert old is not None
+    engine.put("other-base", [unique, "demo-base:latest"], old.label)
+    for file in (root / ".tasker-build/targets").iterdir():
+        file.unlink()
+    found = why(root, engine, "app")
+    assert chain(found) == [("app", 0, ["parent"])]
+    assert "base was built again" in found.links[0].causes[0].evidence
+    assert found.stands_on[0].now == "other-base"
+
+
+def test_a_long_chain_needs_no_recursion(tmp_path: Path) -> None:
+    count = 1200
+    targets = "".join(
+        f"  t{i}: {{template: t.j2, from: {{b: {f't{i - 1}' if i else 'debian'}}}, context: [{'lib' if not i else 'app'}]}}\n"
+        for i in range(count)
+    )
+    head = FILES["stacks.yaml"].split("targets:")[0]
+    template = (
+        "ARG B_IMAGE={{ images[0][1] }}\nFROM {{ image('b') }}\n{% if target.from_.b == 'debian' %}\nCOPY lib/ /l/\n{% endif %}\n"
+    )
+    root = write_files(tmp_path, FILES | {"stacks.yaml": f"{head}targets:\n{targets}", "tpl/t.j2": template})
+    engine = TinyEngine()
+    build_all(engine, root, record=False)
+    edit(root, "work/lib/a.txt", "1", "2")
+    found = explain(T(f"t{count - 1}"), situation(root, engine))
+    assert [link.depth for link in found.links] == list(range(count))
+    assert [cause.kind.value for cause in found.links[-1].causes] == ["context"]
+
+
+def test_a_hunk_shows_what_came_and_went_not_what_moved_down() -> None:
+    def facts(*values: str) -> list[Fact]:
+        return [Fact(group=Group.DOCKERFILE, label=f"{i:04}", value=value) for i, value in enumerate(values)]
+
+    assert list(hunk(facts("FROM a", "RUN b", "RUN c"), facts("FROM a", "RUN new\nx", "RUN b", "RUN c"))) == [
+        "+ RUN new",
+        "+   x",
+    ]
+    assert list(hunk(facts("FROM a", "RUN b"), facts("FROM a"), ("D", [1]))) == ["D:1", "- RUN b"]
+    assert list(hunk(facts("FROM a"), facts("FROM a"), ("D", [1]))) == []
+
+
+def test_the_path_between_two_targets_runs_from_child_to_parent(root: Path) -> None:
+    graph = Project.open([root / "stacks.yaml"]).graph
+    assert dependency_path(graph, T("app"), T("base")) == ("app", "base")
+    assert dependency_path(graph, T("base"), T("app")) == ("app", "base")
+    assert dependency_path(graph, T("app"), T("other")) == ()
+    assert dependency_path(graph, T("app"), T("app")) == ("app",)
+    roles = {("app", "base"): ("builder", "stacks.yaml:13:21")}
+    assert path_text(("app", "base"), "app", "base", roles) == "app\n  <- base  its `builder` (stacks.yaml:13:21)"
+    assert "it is app that needs base" in path_text(("app", "base"), "base", "app", roles)
+    assert path_text((), "app", "other", {}) == "app and other do not depend on each other"
+
+
+def come(root: Path, engine: TinyEngine, text: str) -> Origin:
+    found = origin(find_image(text, engine.images()), situation(root, engine))
+    json.dumps(origin_data(found, ["stacks.yaml"]))
+    return found
+
+
+def test_an_image_of_ours_by_every_name_it_has(root: Path, engine: TinyEngine) -> None:
+    image = engine.image("demo-app:latest")
+    assert image is not None
+    for text in ("demo-app:latest", "demo-app", image.id, image.id[:14], image.id.removeprefix("sha256:")[:12]):
+        found = come(root, engine, text)
+        assert found.image == image
+        assert found.ours
+        assert found.current
+        assert [row.name for row in found.stands_on] == ["base", BASE]
+        shown = origin_text(found, ["stacks.yaml"])
+        assert "target       app  (project demo, stacks.yaml)" in shown
+        assert "run 20300102T000000-1, Git revision abcdefabcdef" in shown
+
+
+def test_an_older_image_is_ours_and_not_current(root: Path, engine: TinyEngine) -> None:
+    edit(root, "work/app/main.txt", "1", "2")
+    found = come(root, engine, "demo-app:latest")
+    assert (found.ours, found.current) == (True, False)
+    assert found.known is not None
+
+
+def test_what_only_carries_our_label_is_not_ours(root: Path, engine: TinyEngine) -> None:
+    image = engine.image("demo-app:latest")
+    assert image is not None
+    engine.put("by-hand", ["mine:1"], image.label)
+    assert "made by hand, copied, or its tag was moved" in come(root, engine, "mine:1").verdict
+    reference = next(name for name in image.references if ":tb-" in name)
+    engine.put("by-hand-2", [reference], image.label)
+    found = come(root, engine, reference)
+    assert not found.ours
+    assert "the image built here under that tag was another" in found.verdict
+    assert come(root, engine, BASE).verdict == "it carries no label of ours"
+
+
+def test_an_image_that_is_not_here_or_not_one(root: Path, engine: TinyEngine) -> None:
+    with pytest.raises(SelectionError):
+        find_image("demo-none:1", engine.images())
+    engine.put("sha256:abcd1", [], engine.images()[1].label)
+    engine.put("sha256:abcd2", [], engine.images()[1].label)
+    with pytest.raises(SelectionError, match="1 problem"):
+        find_image("abcd", engine.images())
+    assert find_image("abcd2", engine.images()).id == "sha256:abcd2"
+
+
+def summary(action: str, kinds: list[str], rows: list[tuple[str, bool]]) -> dict[str, Any]:
+    steps = [
+        {"target": target, "name": f"[1/2] RUN {i}", "cached": cached, "seconds": 0.5} for i, (target, cached) in enumerate(rows)
+    ]
+    planned = [
+        {"target": "base", "action": "keep", "reasons": []},
+        {"target": "app", "action": action, "reasons": [{"kind": kind} for kind in kinds]},
+    ]
+    return {"revision": "f" * 40, "plan": {"steps": planned}, "results": [{"target": "app", "result": "built", "steps": steps}]}
+
+
+def judged(action: str, kinds: list[str], rows: list[tuple[str, bool]]) -> StepReport:
+    report = judge_steps(T("app"), iter([("r2", {"results": []}), ("r1", summary(action, kinds, rows))]))
+    assert report is not None
+    assert report.run == "r1"
+    json.dumps(steps_data(report))
+    return report
+
+
+@pytest.mark.parametrize(
+    ("kinds", "rows", "wrong"),
+    [
+        (["context"], [("base", True), ("app", True), ("app", False)], []),
+        (["context"], [("base", True), ("app", True), ("app", True)], [("app", "needless")]),
+        (["parent"], [("app", True)], [("app", "needless")]),
+        (["missing"], [("app", True)], []),
+        (["new"], [("app", True)], []),
+        (["forced"], [("app", True)], []),
+        (["context"], [("base", False), ("app", False)], [("base", "missed")]),
+        (["context"], [("elsewhere", False), ("app", True)], [("app", "needless"), ("elsewhere", "missed")]),
+        (["context"], [], []),
+    ],
+)
+def test_every_wrong_guess_is_reported(kinds: list[str], rows: list[tuple[str, bool]], wrong: list[tuple[str, str]]) -> None:
+    report = judged("rebuild", kinds, rows)
+    assert [(guess.target, guess.verdict) for guess in report.wrong] == wrong
+    text = steps_text(report)
+    assert text.count("wrong guess: ") == len(wrong)
+    assert ("no wrong guess" in text) == (not wrong)
+
+
+def test_the_first_step_that_ran_is_marked() -> None:
+    report = judged("rebuild", ["context"], [("base", False), ("app", True), ("app", False), ("app", False)])
+    assert report.first_run == 2
+    assert steps_text(report).splitlines()[3].endswith("<- first step that ran")
+
+
+@pytest.mark.parametrize(
+    "broken", [None, [], {}, {"results": 5}, {"results": [{"target": "app", "steps": [{}]}]}, {"results": [5]}]
+)
+def test_a_summary_that_cannot_be_read_counts_as_none(broken: Any) -> None:
+    assert judge_steps(T("app"), iter([("r", broken)])) is None
+
+
+def test_the_revision_is_in_the_record_and_in_no_fingerprint(root: Path, engine: TinyEngine) -> None:
+    assert git_revision(root / "nowhere") == ""
+    before = {name: item.facts.fingerprint for name, item in Project.open([root / "stacks.yaml"]).wanted.items()}
+    command = ["git", "-C", str(root), "-c", "user.name=a", "-c", "user.email=a@b"]
+    subprocess.run([*command, "init", "-q"], check=True)
+    assert git_revision(root / "work") == ""
+    subprocess.run([*command, "commit", "-q", "--allow-empty", "-m", "x"], check=True)
+    revision = git_revision(root / "work")
+    assert len(revision) == 40
+    assert before == {name: item.facts.fingerprint for name, item in Project.open([root / "stacks.yaml"]).wanted.items()}
+
+
+def test_there_is_no_git_at_all(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nonexistent")
+    assert git_revision(root) == ""

@@ -1,0 +1,238 @@
+"""Fingerprints: one thing changes, exactly its group changes; what cannot change an image changes nothing."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tasker_build.fingerprint import Fact, Facts, Group, differences, manifest_meaning
+from tasker_build.project import Project
+from tasker_build.spec.model import TargetName
+from tests.conftest import write_files
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+SPEC = """\
+version: 1
+project: demo
+templates: tpl
+bases: {rust: "rust:1", debian: "debian:13"}
+targets:
+  build:
+    kind: cargo-chef
+    from: {rust: rust}
+    stage: builder
+  app:
+    kind: rust-service
+    from: {builder: build, runtime: debian}
+    stage: runtime
+    user: {name: app, uid: 1000}
+    cargo: {packages: [app], binaries: {app: app}}
+    context: [config]
+    args: {FLAVOUR: plain}
+  other:
+    template: other.j2
+    from: {base: debian}
+    context: [web]
+    secrets: [{id: token, required: true}, ca]
+"""
+FILES = {
+    "stacks.yaml": SPEC,
+    "tpl/other.j2": "FROM {{ image('base') }}\n".replace("{{ image('base') }}", "debian:13") + "COPY web/ web/\n",
+    "Cargo.toml": '[workspace]\nmembers = ["app", "lib", "tool"]\n',
+    "Cargo.lock": "version = 4\n",
+    "app/Cargo.toml": '[package]\nname = "app"\nversion = "1.0.0"\n[dependencies]\nlib = {path = "../lib"}\n',
+    "app/src/main.rs": "fn main() {}\n",
+    "lib/Cargo.toml": '[package]\nname = "lib"\nversion = "1.0.0"\n',
+    "lib/src/lib.rs": "",
+    "tool/Cargo.toml": '[package]\nname = "tool"\nversion = "1.0.0"\n[dependencies]\nserde = "1"\n',
+    "tool/src/lib.rs": "",
+    "config/base.toml": "a = 1\n",
+    "web/index.html": "<p>\n",
+    "README.md": "hello\n",
+}
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return write_files(tmp_path / "checkout", FILES)
+
+
+def facts(root: Path) -> dict[str, Facts]:
+    wanted = Project.open([root / "stacks.yaml"]).wanted
+    return {str(name): item.facts for name, item in wanted.items()}
+
+
+def edit(path: str, old: str, new: str) -> Callable[[Path], None]:
+    def change(root: Path) -> None:
+        text = (root / path).read_text()
+        assert old in text
+        (root / path).write_text(text.replace(old, new))
+
+    return change
+
+
+def add(*paths: str) -> Callable[[Path], None]:
+    def change(root: Path) -> None:
+        write_files(root, dict.fromkeys(paths, "x"))
+
+    return change
+
+
+def relink(root: Path) -> None:
+    (root / "web/index.html").unlink()
+    (root / "web/other.html").write_text("x")
+    (root / "web/index.html").symlink_to("other.html")
+
+
+def touch(root: Path) -> None:
+    for path in root.rglob("*"):
+        os.utime(path, (1, 1))
+
+
+def reorder(root: Path) -> None:
+    other = SPEC[SPEC.index("  other:") :]
+    edit("stacks.yaml", other, "")(root)
+    edit("stacks.yaml", "targets:\n", "targets:\n" + other)(root)
+
+
+SPEC_EDITS: dict[str, tuple[Callable[[Path], None], dict[str, set[str]]]] = {
+    "a source file": (edit("app/src/main.rs", "{}", "{ }"), {"app": {"context"}}),
+    "a file of a dependency": (add("lib/src/more.rs"), {"app": {"context"}}),
+    "a runtime file": (edit("config/base.toml", "1", "2"), {"app": {"context"}}),
+    "the exec bit": (lambda root: (root / "web/index.html").chmod(0o755), {"other": {"context"}}),
+    "a file becomes a link": (relink, {"other": {"context"}}),
+    "the lock file": (edit("Cargo.lock", "4", "3"), {"build": {"context"}, "app": {"context", "parent"}}),
+    "a dependency of a package outside the closure": (
+        edit("tool/Cargo.toml", 'serde = "1"', 'serde = "2"'),
+        {"build": {"context"}, "app": {"context", "parent"}},
+    ),
+    "a build argument": (edit("stacks.yaml", "FLAVOUR: plain", "FLAVOUR: sweet"), {"app": {"arg"}}),
+    "an argument from unset to empty": (edit("stacks.yaml", "FLAVOUR: plain", 'FLAVOUR: plain, NEW: ""'), {"app": {"arg"}}),
+    "a base": (edit("stacks.yaml", "rust:1", "rust:2"), {"build": {"base", "dockerfile"}, "app": {"parent"}}),
+    "the network": (edit("stacks.yaml", "template: other.j2", "template: other.j2\n    network: none"), {"other": {"spec"}}),
+    "the platform": (edit("stacks.yaml", "template: other.j2", "template: other.j2\n    platforms: [linux/arm64]"), {"other": {"spec"}}),
+    "a version of a secret": (edit("stacks.yaml", "required: true", "required: true, version: v2"), {"other": {"secret"}}),
+    "the template": (edit("tpl/other.j2", "COPY", "USER x\nCOPY"), {"other": {"dockerfile"}}),
+    "what is cooked": (edit("stacks.yaml", "packages: [app]", "features: [x], packages: [app]"), {"build": {"dockerfile"}, "app": {"dockerfile", "parent"}}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", SPEC_EDITS)
+def test_one_change_changes_exactly_its_groups(root: Path, what: str) -> None:
+    change, expected = SPEC_EDITS[what]
+    before = facts(root)
+    if what == "the platform" and next(f.value for f in before["other"].facts if f.label == "platform") == "linux/arm64":
+        pytest.skip("this machine is one")
+    change(root)
+    after = facts(root)
+    changed = {
+        name: {group for group in after[name].groups if after[name].groups[group] != before[name].groups[group]} for name in after
+    }
+    assert {name: groups for name, groups in changed.items() if groups} == expected
+    assert {name for name in after if after[name].fingerprint != before[name].fingerprint} == set(expected)
+
+
+NOTHING: dict[str, Callable[[Path], None]] = {
+    "times": touch,
+    "a file outside every closure": edit("README.md", "hello", "bye"),
+    "code of a package outside the closure": edit("tool/src/lib.rs", "", "fn x() {}\n"),
+    "build outputs and editors' files": add("target/x", "app/target/x", "web/.x.swp", "web/x~"),
+    "a comment in a manifest of others": edit("tool/Cargo.toml", "[dependencies]", "# why\n[dependencies]"),
+    "the order of keys in a manifest of others": edit("tool/Cargo.toml", 'name = "tool"\nversion = "1.0.0"', 'version = "1.0.0"\nname   =   "tool"'),
+    "helpers of tests": add("app/tests/common/mod.rs"),
+    "comments in the spec": edit("stacks.yaml", "targets:", "# why\ntargets:   # here"),
+    "the order of keys in the spec": edit("stacks.yaml", "    kind: cargo-chef\n    from: {rust: rust}\n", "    from: {rust: rust}\n    kind: cargo-chef\n"),
+    "the order of targets in the spec": reorder,
+    "a tag": edit("stacks.yaml", "template: other.j2", "template: other.j2\n    tags: [x]"),
+    "a comment in a template": edit("tpl/other.j2", "COPY", "# why\n\n{# and why not #}COPY"),
+    "an empty folder": lambda root: (root / "web/empty").mkdir(),
+    "the rendered files": add("docker/app/Dockerfile"),
+    "permissions other than the exec bit": lambda root: (root / "web/index.html").chmod(0o600),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", NOTHING)
+def test_what_cannot_change_an_image_changes_nothing(root: Path, what: str) -> None:
+    before = {name: item.fingerprint for name, item in facts(root).items()}
+    NOTHING[what](root)
+    assert {name: item.fingerprint for name, item in facts(root).items()} == before
+
+
+def test_another_checkout_has_the_same_fingerprints(root: Path, tmp_path: Path) -> None:
+    other = tmp_path / "some where" / "else"
+    shutil.copytree(root, other)
+    assert {n: f.fingerprint for n, f in facts(other).items()} == {n: f.fingerprint for n, f in facts(root).items()}
+
+
+def test_a_required_secret_counts_by_being_there_and_never_by_its_value(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret = tmp_path / "token"
+    seen = []
+    for content in (None, "one", "two"):
+        if content is not None:
+            secret.write_text(content)
+            monkeypatch.setenv("TASKER_BUILD_TOKEN", str(secret))
+            monkeypatch.setenv("TASKER_BUILD_CA", str(secret))
+        seen.append(facts(root)["other"])
+    assert seen[0].groups["secret"] != seen[1].groups["secret"]
+    assert seen[1] == seen[2]
+    assert not any("one" in fact.value for fact in seen[1].facts)
+
+
+def test_facts_are_the_same_in_any_order() -> None:
+    rows = [Fact(group=Group.ARG, label=str(i), value="x") for i in range(5)]
+    assert Facts.of(iter(rows)) == Facts.of(iter(reversed(rows)))
+    assert len(Facts.of(iter(rows)).short) == 12
+
+
+WORDS = st.text(max_size=4)
+FACTS = st.lists(
+    st.builds(Fact, group=st.sampled_from(list(Group)), label=WORDS, value=WORDS),
+    max_size=5,
+    unique_by=lambda fact: (fact.group, fact.label),
+)
+
+
+@given(FACTS, FACTS)
+def test_equal_digests_mean_equal_facts_and_differences_say_what_differs(old: list[Fact], new: list[Fact]) -> None:
+    first, second = Facts.of(iter(old)), Facts.of(iter(new))
+    found = differences(first.facts, second.facts)
+    assert (first.fingerprint == second.fingerprint) == (sorted(old) == sorted(new)) == (not found)
+    changed = {group for group in first.groups if first.groups[group] != second.groups[group]}
+    assert changed == {difference.group.value for difference in found}
+
+
+def test_lengths_keep_words_apart() -> None:
+    one = Facts.of(iter([Fact(group=Group.ARG, label="ab", value="c")]))
+    two = Facts.of(iter([Fact(group=Group.ARG, label="a", value="bc")]))
+    assert one.fingerprint != two.fingerprint
+
+
+def test_signs_of_differences() -> None:
+    old = (Fact(group=Group.ARG, label="a", value="1"), Fact(group=Group.ARG, label="b", value="1"))
+    new = (Fact(group=Group.ARG, label="b", value="2"), Fact(group=Group.ARG, label="c", value="1"))
+    assert [(d.sign, d.label) for d in differences(old, new)] == [("-", "a"), ("~", "b"), ("+", "c")]
+
+
+def test_manifests_count_by_meaning() -> None:
+    base = manifest_meaning(b"a = 1\nb = [1, 2]\n")
+    assert manifest_meaning(b"# x\nb = [1,\n 2]\na=1") == base
+    assert manifest_meaning(b"a = 1\nb = [2, 1]\n") != base
+    assert manifest_meaning(b"a = 1.0\nb = [1, 2]\n") != base
+    assert manifest_meaning(b"broken") == manifest_meaning(b"broken") != manifest_meaning(b"broken ")
+
+
+def test_the_order_of_the_plan_is_that_of_the_graph(root: Path) -> None:
+    project = Project.open([root / "stacks.yaml"])
+    assert list(project.wanted) == ["build", "app", "other"]
+    assert project.wanted[TargetName("app")].parents == ("build",)
+    assert project.wanted[TargetName("build")].bases == ("rust:1",)

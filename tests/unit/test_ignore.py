@@ -1,0 +1,107 @@
+"""Ignore patterns by BuildKit's rules, not git's (reliability.md, section 5)."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tasker_build.ignore import ALWAYS, Ignore, within
+
+
+@pytest.mark.parametrize(
+    ("patterns", "ignored", "kept"),
+    [
+        (["foo"], ["foo", "foo/a", "foo/a/b"], ["sub/foo", "foobar", "Foo"]),
+        (["/foo"], ["foo", "foo/a"], ["sub/foo"]),
+        (["./foo"], ["foo"], ["sub/foo"]),
+        (["foo/"], ["foo", "foo/a"], ["sub/foo"]),
+        (["a/../b"], ["b", "b/x"], ["a", "a/b"]),
+        (["a/b"], ["a/b", "a/b/c"], ["a", "a/c", "x/a/b"]),
+        (["*.md"], ["a.md", ".md"], ["sub/a.md", "a.mdx"]),
+        (["**/*.md"], ["a.md", "sub/a.md", "x/y/a.md"], ["a.txt"]),
+        (["a/**"], ["a/x", "a/x/y"], ["b"]),
+        (["**"], ["a", "a/b"], []),
+        (["*"], ["a", "a/b", ".hidden"], []),
+        (["a/*/c"], ["a/b/c", "a/b/c/d"], ["a/c", "a/b/b/c"]),
+        (["a/**/c"], ["a/c", "a/b/c", "a/b/b/c"], ["c", "b/c"]),
+        (["?.rs"], ["a.rs"], ["ab.rs", ".rs"]),
+        (["[ab].rs"], ["a.rs", "b.rs"], ["c.rs"]),
+        (["[a-c]x"], ["bx"], ["dx"]),
+        (["[^a]x"], ["bx"], ["ax"]),
+        (["a.c"], ["a.c"], ["abc"]),
+        (["a+(b)$"], ["a+(b)$"], ["aab"]),
+        ([r"\*"], ["*"], ["a"]),
+        ([r"a\?"], ["a?"], ["ab"]),
+        (["*", "!keep"], ["a", "b/keep"], ["keep", "keep/x"]),
+        (["*", "!dir/a"], ["dir/b", "dir"], ["dir/a"]),
+        (["!keep", "*"], ["keep"], []),
+        (["a", "!a/b", "a/b/c"], ["a/x", "a/b/c"], ["a/b/x"]),
+        (["*.md", "!README.md"], ["x.md"], ["README.md"]),
+        (["**/target"], ["target/x", "a/target/x"], ["targets/x"]),
+        ([" foo "], ["foo"], [" foo "]),
+        (["", ".", "/"], [], ["a"]),
+        (["! foo"], [], ["foo"]),
+    ],
+)
+def test_patterns(patterns: list[str], ignored: list[str], kept: list[str]) -> None:
+    rules = Ignore(patterns)
+    assert [path for path in ignored if not rules.matches(path)] == []
+    assert [path for path in kept if rules.matches(path)] == []
+
+
+@pytest.mark.parametrize("pattern", ["foo[", "a/[b", "[", "[]"])
+def test_an_unclosed_bracket_is_refused(pattern: str) -> None:
+    with pytest.raises(ValueError, match="unclosed"):
+        Ignore([pattern])
+
+
+def test_a_bad_range_is_refused_the_same_way() -> None:
+    with pytest.raises(ValueError, match="z-a"):
+        Ignore(["[z-a]"])
+
+
+def test_folders_are_pruned_only_when_nothing_can_come_back() -> None:
+    assert Ignore(["a"]).prunes("a")
+    assert Ignore(["a"]).prunes("a/b")
+    assert not Ignore(["a"]).prunes("b")
+    assert not Ignore(["a", "!a/b"]).prunes("a")
+
+
+@pytest.mark.parametrize(
+    "path", [".git/HEAD", "sub/.git", "target/debug/x", "a/node_modules/x", ".env", "a/.env.local", "x.swp", "a/b~"]
+)
+def test_what_never_belongs_to_a_context(path: str) -> None:
+    assert Ignore(ALWAYS).matches(path)
+
+
+@pytest.mark.parametrize("path", [".gitignore", "targets/x", "environment", "src/env.rs", ".sqlx/query.json", "Cargo.lock"])
+def test_what_does(path: str) -> None:
+    assert not Ignore(ALWAYS).matches(path)
+
+
+def test_within_speaks_of_whole_names() -> None:
+    assert within("a/b", ["a"])
+    assert within("a", ["a"])
+    assert not within("ab", ["a"])
+    assert not within("a", ["a/b"])
+
+
+PATHS = st.lists(st.sampled_from(["a", "b", "cc", "x.md"]), min_size=1, max_size=4).map("/".join)
+PATTERNS = st.lists(st.sampled_from(["a", "b", "*", "**", "?", "x.md", "*.md", "cc"]), min_size=1, max_size=3).map("/".join)
+
+
+@given(PATTERNS, PATHS)
+def test_what_is_ignored_takes_everything_below_along(pattern: str, path: str) -> None:
+    rules = Ignore([pattern])
+    if rules.matches(path):
+        assert rules.matches(path + "/below/it")
+
+
+@given(st.lists(PATTERNS, max_size=4), PATTERNS, PATHS)
+def test_the_last_match_wins(patterns: list[str], last: str, path: str) -> None:
+    if Ignore([last]).matches(path):
+        assert Ignore([*patterns, last]).matches(path)
+        assert not Ignore([*patterns, "!" + last]).matches(path)
+    else:
+        assert Ignore([*patterns, last]).matches(path) == Ignore(patterns).matches(path)

@@ -1,0 +1,156 @@
+"""Records make explanations finer; a damaged one is as if it were not there."""
+
+from __future__ import annotations
+
+import json
+import stat
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tasker_build.fingerprint import Fact, Facts, Group
+from tasker_build.plan import Wanted
+from tasker_build.record import KEPT_FACTS, KEPT_RUNS, Records
+from tasker_build.spec.model import TargetName
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+NAME = TargetName("deploy/api")
+
+
+def wanted(value: str = "1", name: TargetName = NAME) -> Wanted:
+    found = Facts.of(
+        iter([Fact(group=Group.ARG, label="a", value=value), Fact(group=Group.CONTEXT, label="caf\udce9", value="x")])
+    )
+    return Wanted(
+        name=name, facts=found, image="i", tags=(), platform="p", parents=(), bases=(), templates={"t.j2": "1"}, spec_digest="s"
+    )
+
+
+@pytest.fixture
+def records(tmp_path: Path) -> Records:
+    return Records(tmp_path / ".tasker-build")
+
+
+def test_what_was_remembered_is_known(records: Records) -> None:
+    records.remember(wanted(), "sha256:1")
+    ((key, known),) = records.known([NAME]).items()
+    assert key == (NAME, wanted().facts.fingerprint)
+    assert (known.facts, known.image_id, known.templates, known.spec_digest) == (
+        wanted().facts.facts,
+        "sha256:1",
+        {"t.j2": "1"},
+        "s",
+    )
+
+
+def test_nothing_is_known_before_anything_is_written_and_reading_writes_nothing(records: Records) -> None:
+    assert records.known([NAME]) == {}
+    assert records.rendered() == frozenset()
+    assert not records.folder.exists()
+
+
+def test_the_newest_builds_are_kept(records: Records) -> None:
+    for i in range(KEPT_FACTS + 3):
+        records.remember(wanted(str(i)), f"sha256:{i}")
+    records.remember(wanted("5"), "sha256:again")
+    ids = [known.image_id for known in records.known([NAME]).values()]
+    assert len(ids) == KEPT_FACTS
+    assert ids[-1] == "sha256:again"
+    assert "sha256:0" not in ids
+
+
+def test_the_folder_is_private_and_ignored_by_git(records: Records) -> None:
+    records.remember(wanted(), "x")
+    assert stat.S_IMODE(records.folder.stat().st_mode) == 0o700
+    assert (records.folder / ".gitignore").read_text() == "*\n"
+    (file,) = (records.folder / "targets").iterdir()
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+def test_rendered_paths_are_remembered(records: Records) -> None:
+    records.note_rendered(["b", "a"])
+    assert records.rendered() == {"a", "b"}
+    records.note_rendered([])
+    assert records.rendered() == frozenset()
+
+
+def test_the_oldest_runs_make_room(records: Records) -> None:
+    (records.folder / "runs").mkdir(parents=True)
+    for i in range(KEPT_RUNS + 5):
+        (records.folder / "runs" / f"2020010{i:02}").mkdir()
+    run = records.new_run()
+    assert len(list((records.folder / "runs").iterdir())) == KEPT_RUNS
+    records.summarise(run, {"version": 1})
+    assert json.loads((run / "summary.json").read_text()) == {"version": 1}
+
+
+def good(records: Records) -> str:
+    records.remember(wanted(), "sha256:1")
+    return (records.folder / "targets/deploy-api.json").read_text()
+
+
+def damage(records: Records, text: str) -> None:
+    (records.folder / "targets/deploy-api.json").write_text(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "{}", "[]", "null", "5", '"x"', "{", "NaN", '{"target": "deploy/api"}', '{"target": "deploy/api", "builds": 5}'),
+        *('{"target": "deploy/api", "builds": [5]}', '{"target": "deploy/api", "builds": [{}]}', "\ufeff{}"),
+    ],
+)
+def test_a_damaged_record_counts_as_none_and_is_written_anew(records: Records, text: str) -> None:
+    good(records)
+    damage(records, text)
+    assert records.known([NAME]) == {}
+    records.remember(wanted(), "sha256:2")
+    assert len(records.known([NAME])) == 1
+
+
+@pytest.mark.parametrize("key", ["fingerprint", "image", "facts", "templates", "spec", "target"])
+@pytest.mark.parametrize("how", ["gone", "wrong"])
+def test_a_field_that_is_gone_or_of_another_type(records: Records, key: str, how: str) -> None:
+    value = json.loads(good(records))
+    row = value if key == "target" else value["builds"][0]
+    if how == "gone":
+        del row[key]
+    else:
+        row[key] = {"facts": [["nogroup", "a", "b"]], "templates": 5, "target": "other", "fingerprint": ["x"]}.get(key, row[key])
+    damage(records, json.dumps(value))
+    harmless = how == "wrong" and key in {"image", "spec"}
+    assert (records.known([NAME]) != {}) is harmless
+
+
+def test_the_record_of_another_target_is_not_taken(records: Records) -> None:
+    records.remember(wanted(name=TargetName("deploy-api")), "sha256:1")
+    assert records.known([NAME]) == {}
+
+
+def test_bytes_that_are_no_text_and_folders_in_the_way(records: Records) -> None:
+    good(records)
+    path = records.folder / "targets/deploy-api.json"
+    path.write_bytes(b"\xff\xfe\x00")
+    assert records.known([NAME]) == {}
+    path.unlink()
+    path.mkdir()
+    assert records.known([NAME]) == {}
+
+
+def test_a_deeply_nested_record_counts_as_none(records: Records) -> None:
+    good(records)
+    damage(records, "[" * 100_000)
+    assert records.known([NAME]) == {}
+
+
+@given(data=st.data())
+def test_any_cut_or_flipped_record_is_none_or_a_record(data: st.DataObject, tmp_path_factory: pytest.TempPathFactory) -> None:
+    records = Records(tmp_path_factory.mktemp("flipped"))
+    text = good(records)
+    at = data.draw(st.integers(0, len(text) - 1))
+    damage(records, data.draw(st.sampled_from([text[:at], text[:at] + "#" + text[at + 1 :], text[:at] + text[at + 1 :]])))
+    assert len(records.known([NAME])) <= 1
