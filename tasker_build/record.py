@@ -74,6 +74,11 @@ class Records:
         rows = [_row(fingerprint, item) for fingerprint, item in list(known.items())[-KEPT_FACTS:]]
         self._write(self._path(wanted.name), {"target": wanted.name, "builds": rows})
 
+    def adopt(self, wanted: Wanted, image_id: str) -> None:
+        """Note what an image that was there before this folder knew of it is made from: its label says it is this."""
+        if wanted.facts.fingerprint not in self._read(wanted.name):
+            self.remember(wanted, image_id)
+
     def _write(self, path: Path, value: Any) -> None:
         self.make()
         write_file(path, json.dumps(value, sort_keys=True, indent=1).encode() + b"\n", 0o600)

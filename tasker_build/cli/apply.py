@@ -18,6 +18,7 @@ from tasker_build.engine.docker import DockerEngine, buildx
 from tasker_build.errors import Exit, RefusedError
 from tasker_build.executor import Built, Executor, Failed, Kept, Retagged, Skipped
 from tasker_build.output import State, compare
+from tasker_build.plan import Action
 from tasker_build.project import site_secrets
 from tasker_build.record import git_revision
 from tasker_build.since import chosen
@@ -86,6 +87,7 @@ def command(
             plan = plan_again(project, engine, saved, file)
         else:
             plan = plan_project(project, engine, selection, rebuild)
+        _adopt(project, plan)
         if not plan.changed:
             click.echo(plan_text(plan, show_kept=False, details=False))
             return Exit.OK
@@ -121,6 +123,13 @@ def _secrets(project: Project, plan: Plan) -> dict[str, Path]:
                 hint = f"set {secret_variable(secret.id)} to the path of a file that holds it"
                 raise RefusedError(f"target `{target.name}` needs the build secret `{secret.id}`", hints=(hint,))
     return dict(found)
+
+
+def _adopt(project: Project, plan: Plan) -> None:
+    """Images that were built elsewhere, or whose record is gone, become known here: the next plan can name files then."""
+    for step in plan.steps:
+        if step.image_id and step.action in {Action.KEEP, Action.RETAG}:
+            project.records.adopt(project.wanted[step.target], step.image_id)
 
 
 def _note_drift(project: Project) -> None:

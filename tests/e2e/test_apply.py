@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import time
@@ -33,6 +34,14 @@ def test_an_edit_rebuilds_its_target_alone_and_the_plan_names_the_file(space: Te
     assert space.run("plan", "--detailed-exitcode").returncode == 2
     assert "1 built, 2 unchanged" in space.apply()
     assert "app 2" in space.content("app")
+
+
+def test_images_without_a_record_become_known_when_apply_finds_them_right(space: TestSpace) -> None:
+    space.apply()
+    shutil.rmtree(space.folder / ".tasker-build")
+    assert "nothing to do" in space.apply()
+    space.write("work/app/main.txt", "app 2\n")
+    assert space.plan()["app"] == ("rebuild", [("context", "1 file: ~ app/main.txt")])
 
 
 def test_a_base_edit_rebuilds_its_children_because_of_it(space: TestSpace) -> None:

@@ -47,6 +47,13 @@ def test_what_was_remembered_is_known(records: Records) -> None:
     )
 
 
+def test_an_image_found_here_is_adopted_and_never_replaces_what_a_build_noted(records: Records) -> None:
+    records.adopt(wanted(), "sha256:found")
+    records.adopt(wanted(), "sha256:other")
+    (known,) = records.known([NAME]).values()
+    assert known.image_id == "sha256:found"
+
+
 def test_nothing_is_known_before_anything_is_written_and_reading_writes_nothing(records: Records) -> None:
     assert records.known([NAME]) == {}
     assert records.rendered() == frozenset()
