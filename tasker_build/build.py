@@ -88,6 +88,7 @@ class Vertex:
     error: str | None = None
     seen_at: float = 0.0
     partial: str = ""
+    reused: dict[str, int] = field(default_factory=dict)  # what sccache says at its end
     tail: deque[str] = field(default_factory=lambda: deque(maxlen=TAIL_LINES))
 
     @property
@@ -108,6 +109,7 @@ class Vertex:
 
 
 _LONGEST_LINE = 1 << 14
+_SCCACHE = re.compile(r"(Compile requests|Cache hits|Cache misses)\s+(\d+)$")
 _STEP = re.compile(r"\[(?:(\S+) +)?\d+/\d+\] ")  # a file with one stage leaves its name out
 _ESCAPE = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)?|.)?")
 
@@ -185,6 +187,8 @@ class Progress:
             clean = printable(line.rsplit("\r", 1)[-1])
             if clean.strip():
                 vertex.tail.append(clean)
+                if match := _SCCACHE.match(clean):
+                    vertex.reused[match[1]] = vertex.reused.get(match[1], 0) + int(match[2])
                 self.log.write(clean + "\n")
 
     def steps(self) -> Iterator[Vertex]:
@@ -427,6 +431,32 @@ def step_results(build: RunningBuild) -> tuple[StepResult, ...]:
         for vertex in sorted(build.progress.steps(), key=place)
         if (vertex.completed or vertex.cached) and "] FROM " not in vertex.name
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompilerCache:
+    """What sccache told of one target's own steps."""
+
+    requests: int
+    hits: int
+    misses: int
+
+    def __str__(self) -> str:
+        if not self.requests:
+            return "sccache was never asked: is it switched off in a step?"
+        asked = self.hits + self.misses
+        return f"sccache {self.hits} of {asked} reused" + (f" ({100 * self.hits // asked} %)" if asked else "")
+
+
+def compiler_cache(build: RunningBuild, own: TargetName) -> CompilerCache | None:
+    """What was reused while a target's own steps compiled; None where sccache had no part in it."""
+    told = [vertex.reused for vertex in build.progress.steps() if vertex.reused and build.owner(vertex) == own]
+    if not told:
+        return None
+    requests, hits, misses = (
+        sum(row.get(name, 0) for row in told) for name in ("Compile requests", "Cache hits", "Cache misses")
+    )
+    return CompilerCache(requests=requests, hits=hits, misses=misses)
 
 
 def _seconds(vertex: Vertex) -> float:

@@ -11,7 +11,15 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
-from tasker_build.build import Failure, RunningBuild, explain_failure, must_link_by_tag, start_build, step_results
+from tasker_build.build import (
+    Failure,
+    RunningBuild,
+    compiler_cache,
+    explain_failure,
+    must_link_by_tag,
+    start_build,
+    step_results,
+)
 from tasker_build.dockerfile import STAGE_MARK
 from tasker_build.errors import BuildError, RefusedError, TaskerBuildError
 from tasker_build.graph import ancestors
@@ -22,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from tasker_build.build import StepResult
+    from tasker_build.build import CompilerCache, StepResult
     from tasker_build.engine.api import Engine
     from tasker_build.plan import Plan
     from tasker_build.project import Project
@@ -81,6 +89,7 @@ class Built:
     steps_run: int
     steps_cached: int
     steps: tuple[StepResult, ...] = ()  # its own and its parents'
+    compiler_cache: CompilerCache | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -286,6 +295,7 @@ class Executor:
             steps_run=ran,
             steps_cached=cached,
             steps=step_results(active.build),
+            compiler_cache=compiler_cache(active.build, name),
         )
 
     def _verify(self, step: Step) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
 from tasker_build.cli.planning import plan_again, plan_project, read_plan
 from tasker_build.engine.docker import DockerEngine, buildx
@@ -22,6 +23,7 @@ from tasker_build.plan import Action
 from tasker_build.project import site_secrets
 from tasker_build.record import git_revision
 from tasker_build.since import chosen
+from tasker_build.spec.model import CARGO_JOBS
 from tasker_build.view.plan import plan_data, plan_text
 from tasker_build.view.progress import ProgressView, failure_text, seconds_text
 
@@ -42,7 +44,7 @@ if TYPE_CHECKING:
     type=click.IntRange(1, 256),
     default=os.cpu_count() or 1,
     show_default=True,
-    help="Builds at the same time.",
+    help="Builds at the same time; where it is given, cargo inside each of them runs no more compilers than that, either.",
 )
 @click.option("-x", "--fail-fast", is_flag=True, help="Start nothing more after a failure.")
 @click.option("--exclude", multiple=True, metavar="SELECT", help="Leave these out.")
@@ -96,6 +98,8 @@ def command(
         _note_drift(project)
         secrets = _secrets(project, plan)
         run = project.records.new_run()
+        if click.get_current_context().get_parameter_source("jobs") is ParameterSource.COMMANDLINE:
+            secrets |= {CARGO_JOBS: _limit_cargo(run, jobs)}
         revision = git_revision(project.root)
         executor = Executor(project, engine, plan, jobs=jobs, run=run, secrets=secrets, fail_fast=fail_fast, revision=revision)
         events = _follow(executor, progress)
@@ -130,6 +134,13 @@ def _adopt(project: Project, plan: Plan) -> None:
     for step in plan.steps:
         if step.image_id and step.action in {Action.KEEP, Action.RETAG}:
             project.records.adopt(project.wanted[step.target], step.image_id)
+
+
+def _limit_cargo(run: Path, jobs: int) -> Path:
+    """How many compilers cargo may start, for the steps that read it: for machines short of memory."""
+    file = run / CARGO_JOBS
+    file.write_text(str(jobs))
+    return file
 
 
 def _note_drift(project: Project) -> None:
@@ -175,6 +186,7 @@ def _summary(plan: Plan, project: Project, events: Sequence[Event]) -> dict[str,
                 "seconds": round(event.seconds, 3),
                 "run": event.steps_run,
                 "cached": event.steps_cached,
+                "sccache": asdict(event.compiler_cache) if event.compiler_cache else None,
                 "steps": [asdict(step) | {"seconds": round(step.seconds, 3)} for step in event.steps],
             }
         rows.append(row)

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, NamedTuple
 from tasker_build.errors import nearest
 from tasker_build.graph import build_graph, find_cycle
 from tasker_build.ignore import Ignore
-from tasker_build.spec.model import CARGO_KINDS, KINDS, Spec, Target, human_tags
+from tasker_build.spec.model import CARGO_KINDS, KINDS, STORES, Spec, Target, human_tags
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
     from tasker_build.errors import Span
     from tasker_build.spec.fields import Reader
-    from tasker_build.spec.model import Stack
+    from tasker_build.spec.model import Sccache, Stack
 
 
 class Written(NamedTuple):
@@ -38,6 +38,7 @@ def check(spec: Spec, written: Written, reader: Reader) -> None:
         _check_target(spec, target, written, reader)
     for stack in spec.stacks.values():
         _check_stack(stack, written, reader)
+    _check_sccache(spec.toolchain.sccache, reader)
     for i, pattern in enumerate(spec.sources.ignore):
         _check_pattern(pattern, spec.sources.at.get(f"ignore.{i}", spec.sources.span), reader)
     for path, file in spec.files.items():
@@ -50,6 +51,18 @@ def check(spec: Spec, written: Written, reader: Reader) -> None:
         first = spec.targets[cycle[0]]
         role = next(role for role, name in first.from_.items() if name == cycle[1])
         reader.add("G001", f"dependency cycle: {' → '.join(cycle)}", first.at.get(f"from.{role}", first.span))
+
+
+def _check_sccache(sccache: Sccache, reader: Reader) -> None:
+    if sccache.mode == "remote" and "store" not in sccache.at:
+        reader.add(
+            "S009",
+            "a remote compiler cache needs a `store`",
+            sccache.at.get("mode", sccache.span),
+            f"one of: {', '.join(STORES)}",
+        )
+    if sccache.mode != "remote" and sccache.store is not None:
+        reader.add("S019", "a `store` is for a remote compiler cache", sccache.at["store"], "set `mode: remote`, or leave it out")
 
 
 def _check_pattern(pattern: str, place: Span, reader: Reader) -> None:

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 from tasker_build.errors import Problem, SpecError, nearest
 from tasker_build.spec.check import Written, check
 from tasker_build.spec.fields import BAD, Raw, Reader
-from tasker_build.spec.model import SPEC, Spec, TargetName
+from tasker_build.spec.model import CARGO_JOBS, SPEC, Secret, Spec, TargetName
 from tasker_build.spec.nodes import MappingNode, Node, ScalarNode, SequenceNode, merge, parse
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from tasker_build.errors import Span
+    from tasker_build.spec.model import Target
 
 
 def load(sources: Sequence[tuple[str, bytes]]) -> Spec:
@@ -44,7 +45,7 @@ def load_nodes(documents: Sequence[Node]) -> Spec:
     root = _resolve(root, reader)
     spec = SPEC.read(root, reader, "")
     partial = spec if spec is not BAD else _best_effort(root, reader.variables)
-    spec = _with_names(partial)
+    spec = _completed(partial)
     written = Written(
         targets=_names(root, "targets"), bases=_names(root, "bases"), stacks=_names(root, "stacks"), services=_services(root)
     )
@@ -177,9 +178,12 @@ def _best_effort(root: MappingNode, variables: Mapping[str, str]) -> Spec:
     return Spec(**(fallback | good), span=root.span, at=spans)
 
 
-def _with_names(spec: Spec) -> Spec:
-    """Give targets, stacks and services the names they have as keys."""
-    targets = {TargetName(name): replace(target, name=TargetName(name)) for name, target in spec.targets.items()}
+def _completed(spec: Spec) -> Spec:
+    """Give targets, stacks and services the names they have as keys, and cargo's targets the secrets that go with it."""
+    targets = {
+        TargetName(name): replace(target, name=TargetName(name), secrets=_secrets(spec, target))
+        for name, target in spec.targets.items()
+    }
     stacks = {
         name: replace(
             stack,
@@ -189,3 +193,9 @@ def _with_names(spec: Spec) -> Spec:
         for name, stack in spec.stacks.items()
     }
     return dataclasses.replace(spec, targets=targets, stacks=stacks)
+
+
+def _secrets(spec: Spec, target: Target) -> tuple[Secret, ...]:
+    implied = (CARGO_JOBS, *spec.toolchain.sccache.secrets) if target.runs_cargo else ()
+    known = {secret.id for secret in target.secrets}
+    return (*target.secrets, *(Secret(id=name) for name in implied if name not in known))

@@ -47,6 +47,7 @@ _TAG = Text(r"[A-Za-z0-9_{][A-Za-z0-9_.{}-]{0,127}", "an image tag; `{version}` 
 _ENV = MapOf(Value(), ENV_NAME, "letters, digits and `_`, not starting with a digit", "environment variable")
 _ANY = MapOf(Raw(), r"[A-Za-z_][A-Za-z0-9_.-]*", "letters, digits, `_`, `.` and `-`")
 _LINES = Text(multiline=True)
+_VERSION = Text(r"[0-9]+\.[0-9]+\.[0-9]+", "an exact version")
 
 KINDS: Mapping[str, str] = {
     "cargo-chef": "dockerfile/cargo-chef.Dockerfile.j2",
@@ -191,6 +192,11 @@ class Target:
     at: Mapping[str, Span] = field(compare=False, default_factory=dict, repr=False)
 
     @property
+    def runs_cargo(self) -> bool:
+        """Whether building it compiles Rust."""
+        return self.cargo is not None or self.kind == COOK or self.kind in CARGO_KINDS
+
+    @property
     def template_name(self) -> str:
         """The template that renders the Dockerfile."""
         return self.template or KINDS[self.kind or ""]
@@ -269,10 +275,83 @@ class FileSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Store:
+    """A place where compilers on several machines share what they made."""
+
+    env: Mapping[str, str]
+    secrets: Mapping[str, str]  # secret id → the variable that sccache reads it from
+
+
+STORES: Mapping[str, Store] = {
+    "github": Store(
+        env={"SCCACHE_GHA_ENABLED": "true", "ACTIONS_CACHE_SERVICE_V2": "on"},
+        secrets={"actions_results_url": "ACTIONS_RESULTS_URL", "actions_runtime_token": "ACTIONS_RUNTIME_TOKEN"},
+    ),
+    "s3": Store(env={}, secrets={"aws_access_key_id": "AWS_ACCESS_KEY_ID", "aws_secret_access_key": "AWS_SECRET_ACCESS_KEY"}),
+    "redis": Store(env={}, secrets={"sccache_redis_endpoint": "SCCACHE_REDIS_ENDPOINT"}),
+}
+
+CARGO_JOBS = "cargo_jobs"
+"""The build secret that limits cargo: a secret's value is not part of a step's cache key, so the limit rebuilds nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sccache:
+    """A cache of single compiler results, for what a changed dependency leaves as it was."""
+
+    mode: str = key(
+        Choice(("off", "local", "remote")),
+        "off; local: a cache mount of the builder; remote: a store as well, which survives machines",
+        default="off",
+    )
+    store: str | None = key(Choice(tuple(STORES)), "where `remote` keeps results", default=None)
+    version: str = key(_VERSION, "version of the wheel", default="0.16.0")
+    sha256: tuple[str, ...] = key(
+        ListOf(Text(r"[0-9a-f]{64}", "a sha256 in hex")),
+        "digests of the wheel, one for each platform",
+        default=(
+            "0bc1d09991eec9f266f495920e669715906cf610a759d2685156e69f9fcde995",
+            "c0c14429fa782987f36ea19dc643da204b4f318c3e4fd4c2222a1be78ff6680c",
+        ),
+    )
+    size: str = key(Text(r"[0-9]+[KMGT]", "a size such as 2G"), "size of the cache mount", default="2G")
+    env: Mapping[str, str] = key(_ENV, "further settings of the store: bucket, region, key prefix", default_factory=dict)
+    span: Span = field(compare=False, default=NOWHERE)
+    at: Mapping[str, Span] = field(compare=False, default_factory=dict, repr=False)
+
+    @property
+    def enabled(self) -> bool:
+        """Whether compilers are wrapped at all."""
+        return self.mode != "off"
+
+    @property
+    def settings(self) -> Mapping[str, str]:
+        """The environment of the builder, complete or absent: a wrapper without its program breaks every cargo call."""
+        if not self.enabled:
+            return {}
+        store = STORES[self.store].env if self.mode == "remote" and self.store else {}
+        own = {
+            "RUSTC_WRAPPER": "sccache",
+            "SCCACHE_CACHE_SIZE": self.size,
+            "SCCACHE_DIR": "/var/cache/sccache",
+            # A socket of its own: with the host's network two builds would meet on one port.
+            "SCCACHE_SERVER_UDS": "/tmp/sccache.sock",  # noqa: S108 - inside a build container
+            "SCCACHE_IGNORE_SERVER_IO_ERROR": "1",
+        }
+        return {**own, **store, **self.env}
+
+    @property
+    def secrets(self) -> Mapping[str, str]:
+        """Build secret → the variable that hands it to sccache."""
+        return STORES[self.store].secrets if self.mode == "remote" and self.store else {}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Toolchain:
     """Versions of the tools that builds use."""
 
-    cargo_chef: str = key(Text(r"[0-9]+\.[0-9]+\.[0-9]+", "an exact version"), "cargo-chef's version", default="0.1.78")
+    cargo_chef: str = key(_VERSION, "cargo-chef's version", default="0.1.78")
+    sccache: Sccache = key(Record(Sccache, "the compiler cache", short="mode"), "compiler cache", default=Sccache())
     span: Span = field(compare=False, default=NOWHERE)
     at: Mapping[str, Span] = field(compare=False, default_factory=dict, repr=False)
 

@@ -74,7 +74,8 @@ def event_line(event: Event) -> str:
             return f"started  {event.target}  ({event.reasons})"
         case Built():
             work = f"{event.steps_run} steps, {event.steps_cached} cached"
-            return f"built    {event.target}  {seconds_text(event.seconds)}  {work}  {short_id(event.image_id)}"
+            cache = f"  {event.compiler_cache}" if event.compiler_cache else ""
+            return f"built    {event.target}  {seconds_text(event.seconds)}  {work}  {short_id(event.image_id)}{cache}"
         case Retagged():
             return f"tagged   {event.target}  {', '.join(event.references)}"
         case Relinked():
