@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tasker_build.compose import named_context
 from tasker_build.engine.docker import DockerEngine, buildx, compose
 from tasker_build.errors import EngineError
 
@@ -115,17 +116,16 @@ def build_check(project: Project) -> Result:
     except EngineError as error:
         return Result(checker="docker build --check", missing=error.message)
     findings: list[Finding] = []
+    # Parents may not be built yet; any image there stands in for one, because only the text is checked.
+    any_base = next((base for wanted in project.wanted.values() for base in wanted.bases), None)
     for name, text in project.tree.dockerfiles.items():
         path = project.spec.targets[name].dockerfile
-        # Parents may not be built yet; any image there stands in for one, because only the text is checked.
-        bases = project.wanted[name].bases
+        references = [project.spec.image_reference(project.spec.targets[parent]) for parent in project.parents(name)]
         stand_in = [
             word
-            for parent in project.parents(name)
-            for word in (
-                "--build-context",
-                f"{project.spec.image_reference(project.spec.targets[parent]).removesuffix(':latest')}=docker-image://{bases[0]}",
-            )
+            for reference in references
+            if any_base
+            for word in ("--build-context", f"{named_context(reference)}=docker-image://{any_base}")
         ]
         command = [
             *program,

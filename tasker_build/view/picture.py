@@ -6,6 +6,7 @@ import html
 import re
 import unicodedata
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tasker_build.errors import Problem, RefusedError, SelectionError, nearest
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     FactsOf = Mapping[TargetName, "TargetFacts"]
 
 FORMATS = ("svg", "html", "png")
-PNG_EXTRA = "resvg-py"
 _BOX_HEIGHT, _BADGE, _PAD = 48.0, 20.0, 11.0
 _NAME_SIZE, _SMALL = 13.0, 11.0
 _LONGEST = 44  # characters of a name in a box; the whole name is in its tooltip
@@ -335,26 +335,34 @@ def picture_svg(graph: Graph, plan: Plan, facts: FactsOf, options: PictureOption
 
 
 def picture_png(graph: Graph, plan: Plan, facts: FactsOf, options: PictureOptions) -> bytes:
-    """The SVG as a PNG, in light colours and twice the size where that is not too large.
+    """The SVG as a PNG, in light colours and twice the size where that is not too large; in one font, so that every machine
+    draws the same.
 
     Raises:
-        RefusedError: the renderer is not installed or finds no font.
+        RefusedError: the renderer or its font is not installed.
         SelectionError: the focus is no target of the plan.
     """
     try:
+        import font_roboto  # type: ignore[import-untyped]  # noqa: PLC0415 - an extra
         import resvg_py  # noqa: PLC0415 - an extra
     except ImportError as error:
         hints = ("pip install 'tasker-build[png]'", "an .svg or .html file needs nothing further")
-        raise RefusedError(f"a PNG needs the Python package {PNG_EXTRA}, which is not installed", hints=hints) from error
-    probe = '<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><text y="9">{}</text></svg>'
-    if resvg_py.svg_to_bytes(svg_string=probe.format("x")) == resvg_py.svg_to_bytes(svg_string=probe.format("")):
-        hints = ("on Debian: apt-get install fonts-dejavu-core", "an .svg or .html file uses the reader's fonts")
-        raise RefusedError("a PNG needs a font, and this machine has none", hints=hints)
+        raise RefusedError(f"a PNG needs the Python package {error.name}, which is not installed", hints=hints) from error
     text = picture_svg(graph, plan, facts, options)
+    # The font has no arrow.
+    text = re.sub(r"font-family:[^};]+", "font-family:Roboto", text).replace("→", "-&gt;")
     size = re.match(r'<svg [^>]*?width="(\d+)" height="(\d+)"', text)
     width, height = (int(size[1]), int(size[2])) if size else (1, 1)
     zoom = min(2.0, (_MOST_PIXELS / (width * height)) ** 0.5, _LONGEST_SIDE / max(width, height))
-    return bytes(resvg_py.svg_to_bytes(svg_string=text, width=max(1, int(width * zoom)), height=max(1, int(height * zoom))))
+    return bytes(
+        resvg_py.svg_to_bytes(
+            svg_string=text,
+            width=max(1, int(width * zoom)),
+            height=max(1, int(height * zoom)),
+            skip_system_fonts=True,
+            font_files=[str(Path(font_roboto.Roboto).with_name(f"Roboto-{weight}.ttf")) for weight in ("Regular", "Bold")],
+        )
+    )
 
 
 def draw(scene: Scene, *, linked: bool) -> str:

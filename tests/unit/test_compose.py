@@ -87,7 +87,10 @@ def test_the_rest_is_passed_on_in_the_order_people_expect() -> None:
 
 def test_secrets_are_files_of_the_site() -> None:
     spec = load_text(HEAD + TEXT)
-    assert build_secrets(spec, spec.stacks["s"]) == {"ca-file": {"file": "${TASKER_BUILD_CA_FILE:-/dev/null}"}}
+    assert build_secrets(spec, spec.stacks["s"]) == {
+        "ca-file": {"file": "${TASKER_BUILD_CA_FILE:-/dev/null}"},
+        "cargo_jobs": {"file": "${TASKER_BUILD_CARGO_JOBS:-/dev/null}"},
+    }
     assert secret_variable("a.b-c") == "TASKER_BUILD_A_B_C"
 
 

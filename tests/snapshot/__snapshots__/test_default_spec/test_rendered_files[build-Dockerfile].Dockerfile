@@ -1,4 +1,4 @@
-# Rendered by tasker-build from dockerfile/cargo-chef.Dockerfile.j2: change that or the spec, not this file; body sha256:bed5bfd4e9f5f434
+# Rendered by tasker-build from dockerfile/cargo-chef.Dockerfile.j2: change that or the spec, not this file; body sha256:cdaf3a6489c5f633
 # The common Rust builder: toolchain, cargo-chef and every dependency, compiled. It ends before sources are copied, so
 # editing code never rebuilds it; a change in a manifest or in Cargo.lock does.
 ARG RUST_IMAGE=rust:1.89-trixie
@@ -6,10 +6,11 @@ ARG RUST_IMAGE=rust:1.89-trixie
 FROM ${RUST_IMAGE} AS chef
 WORKDIR /app
 ENV CARGO_INCREMENTAL=0
-RUN --mount=type=secret,id=ca_bundle \
+RUN --mount=type=secret,id=ca_bundle --mount=type=secret,id=cargo_jobs \
     if [ -s /run/secrets/ca_bundle ]; then \
         export SSL_CERT_FILE=/run/secrets/ca_bundle CARGO_HTTP_CAINFO=/run/secrets/ca_bundle PIP_CERT=/run/secrets/ca_bundle; \
     fi \
+    && if [ -s /run/secrets/cargo_jobs ]; then CARGO_BUILD_JOBS=$(cat /run/secrets/cargo_jobs); export CARGO_BUILD_JOBS; fi \
     && cargo install --locked cargo-chef@0.1.78 \
     && rm -rf "${CARGO_HOME}/registry"
 
@@ -71,39 +72,20 @@ RUN mkdir -p \
 FROM chef AS builder
 COPY --from=planner /app/recipe.json recipe.json
 # Exactly what is asked of cargo later for: tasker-orchestration
-RUN --mount=type=secret,id=ca_bundle \
+RUN --mount=type=secret,id=ca_bundle --mount=type=secret,id=cargo_jobs \
     if [ -s /run/secrets/ca_bundle ]; then \
         export SSL_CERT_FILE=/run/secrets/ca_bundle CARGO_HTTP_CAINFO=/run/secrets/ca_bundle PIP_CERT=/run/secrets/ca_bundle; \
     fi \
+    && if [ -s /run/secrets/cargo_jobs ]; then CARGO_BUILD_JOBS=$(cat /run/secrets/cargo_jobs); export CARGO_BUILD_JOBS; fi \
     && cargo chef cook --release -p tasker-orchestration --locked --recipe-path recipe.json \
     && rm -rf "${CARGO_HOME}/registry/src"
 # Exactly what is asked of cargo later for: tasker-worker-rust
-RUN --mount=type=secret,id=ca_bundle \
+RUN --mount=type=secret,id=ca_bundle --mount=type=secret,id=cargo_jobs \
     if [ -s /run/secrets/ca_bundle ]; then \
         export SSL_CERT_FILE=/run/secrets/ca_bundle CARGO_HTTP_CAINFO=/run/secrets/ca_bundle PIP_CERT=/run/secrets/ca_bundle; \
     fi \
+    && if [ -s /run/secrets/cargo_jobs ]; then CARGO_BUILD_JOBS=$(cat /run/secrets/cargo_jobs); export CARGO_BUILD_JOBS; fi \
     && cargo chef cook --release -p tasker-worker-rust --locked --recipe-path recipe.json \
-    && rm -rf "${CARGO_HOME}/registry/src"
-# Exactly what is asked of cargo later for: tasker_core_rb
-RUN --mount=type=secret,id=ca_bundle \
-    if [ -s /run/secrets/ca_bundle ]; then \
-        export SSL_CERT_FILE=/run/secrets/ca_bundle CARGO_HTTP_CAINFO=/run/secrets/ca_bundle PIP_CERT=/run/secrets/ca_bundle; \
-    fi \
-    && cargo chef cook --release -p tasker_core_rb --locked --recipe-path recipe.json \
-    && rm -rf "${CARGO_HOME}/registry/src"
-# Exactly what is asked of cargo later for: tasker-worker-python
-RUN --mount=type=secret,id=ca_bundle \
-    if [ -s /run/secrets/ca_bundle ]; then \
-        export SSL_CERT_FILE=/run/secrets/ca_bundle CARGO_HTTP_CAINFO=/run/secrets/ca_bundle PIP_CERT=/run/secrets/ca_bundle; \
-    fi \
-    && cargo chef cook --release -p tasker-worker-python --locked --recipe-path recipe.json \
-    && rm -rf "${CARGO_HOME}/registry/src"
-# Exactly what is asked of cargo later for: tasker-worker-wasm
-RUN --mount=type=secret,id=ca_bundle \
-    if [ -s /run/secrets/ca_bundle ]; then \
-        export SSL_CERT_FILE=/run/secrets/ca_bundle CARGO_HTTP_CAINFO=/run/secrets/ca_bundle PIP_CERT=/run/secrets/ca_bundle; \
-    fi \
-    && cargo chef cook --release -p tasker-worker-wasm --locked --recipe-path recipe.json \
     && rm -rf "${CARGO_HOME}/registry/src"
 # The skeleton's empty programs must never be compiled for a package whose sources were forgotten.
 RUN for file in \
@@ -134,17 +116,19 @@ FROM chef AS builder-dev
 ENV RUSTFLAGS="--cfg tokio_unstable"
 COPY --from=planner /app/recipe.json recipe.json
 # Exactly what is asked of cargo later for: tasker-orchestration
-RUN --mount=type=secret,id=ca_bundle \
+RUN --mount=type=secret,id=ca_bundle --mount=type=secret,id=cargo_jobs \
     if [ -s /run/secrets/ca_bundle ]; then \
         export SSL_CERT_FILE=/run/secrets/ca_bundle CARGO_HTTP_CAINFO=/run/secrets/ca_bundle PIP_CERT=/run/secrets/ca_bundle; \
     fi \
+    && if [ -s /run/secrets/cargo_jobs ]; then CARGO_BUILD_JOBS=$(cat /run/secrets/cargo_jobs); export CARGO_BUILD_JOBS; fi \
     && cargo chef cook --profile dev -p tasker-orchestration --features tokio-console --locked --recipe-path recipe.json \
     && rm -rf "${CARGO_HOME}/registry/src"
 # Exactly what is asked of cargo later for: tasker-worker-rust
-RUN --mount=type=secret,id=ca_bundle \
+RUN --mount=type=secret,id=ca_bundle --mount=type=secret,id=cargo_jobs \
     if [ -s /run/secrets/ca_bundle ]; then \
         export SSL_CERT_FILE=/run/secrets/ca_bundle CARGO_HTTP_CAINFO=/run/secrets/ca_bundle PIP_CERT=/run/secrets/ca_bundle; \
     fi \
+    && if [ -s /run/secrets/cargo_jobs ]; then CARGO_BUILD_JOBS=$(cat /run/secrets/cargo_jobs); export CARGO_BUILD_JOBS; fi \
     && cargo chef cook --profile dev -p tasker-worker-rust --features tokio-console --locked --recipe-path recipe.json \
     && rm -rf "${CARGO_HOME}/registry/src"
 # The skeleton's empty programs must never be compiled for a package whose sources were forgotten.

@@ -1,4 +1,4 @@
-# Rendered by tasker-build from dockerfile/rust-service.Dockerfile.j2: change that or the spec, not this file; body sha256:fb676607c16319a8
+# Rendered by tasker-build from dockerfile/rust-service.Dockerfile.j2: change that or the spec, not this file; body sha256:a775817a48b10e7d
 # deploy/orchestration: tasker-orchestration from cargo package tasker-orchestration.
 ARG BUILDER_IMAGE=jcoletaylor/tasker-builder-base:latest
 ARG RUNTIME_IMAGE=debian:trixie-slim
@@ -22,7 +22,9 @@ COPY tasker-orchestration/ tasker-orchestration/
 COPY tasker-shared/ tasker-shared/
 COPY unify/ unify/
 # Contexts carry fixed times and cargo compares times: what was copied has to be newer than what was cooked.
-RUN find . -path ./target -prune -o -type f -exec touch {} + \
+RUN --mount=type=secret,id=cargo_jobs \
+    if [ -s /run/secrets/cargo_jobs ]; then CARGO_BUILD_JOBS=$(cat /run/secrets/cargo_jobs); export CARGO_BUILD_JOBS; fi \
+    && find . -path ./target -prune -o -type f -exec touch {} + \
     && cargo build --release -p tasker-orchestration --locked --offline --bin tasker-server \
     && install -D -m 0555 target/release/tasker-server /out/tasker-orchestration
 

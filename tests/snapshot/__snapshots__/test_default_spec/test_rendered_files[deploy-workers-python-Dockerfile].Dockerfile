@@ -1,6 +1,6 @@
-# Rendered by tasker-build from dockerfile/python-pyo3.Dockerfile.j2: change that or the spec, not this file; body sha256:66ba9c7a5727bfdc
+# Rendered by tasker-build from dockerfile/python-pyo3.Dockerfile.j2: change that or the spec, not this file; body sha256:7eea1ac5f0eade50
 # deploy/workers/python: a Python package with an extension module from cargo package tasker-worker-python.
-ARG BUILDER_IMAGE=jcoletaylor/tasker-builder-base:latest
+ARG BUILDER_IMAGE=jcoletaylor/tasker-builder-base:workers-latest
 ARG RUNTIME_IMAGE=python:3.13-slim-trixie
 
 FROM ${BUILDER_IMAGE} AS python-builder
@@ -15,7 +15,7 @@ RUN --mount=type=secret,id=ca_bundle \
     && python3 -m venv /opt/maturin \
     && echo "maturin==1.16.0 --hash=sha256:837db2f4d93d4899c3ac393fb3cc9eebf35b6002336e5d574f4a4fb6c49fe283 --hash=sha256:e285ec9eb10243d45d10417178cb2eb76e0cbb184d0aa4378b503489fa12ee78" > /opt/maturin/requirements.txt \
     && /opt/maturin/bin/pip install --no-cache-dir --no-deps --require-hashes --requirement /opt/maturin/requirements.txt \
-    && cargo fetch --locked
+    && CARGO_NET_RETRY=10 cargo fetch --locked
 WORKDIR /app
 ENV SQLX_OFFLINE="true"
 
@@ -34,7 +34,9 @@ COPY tasker-worker/ tasker-worker/
 COPY unify/ unify/
 COPY workers/python/ workers/python/
 # Contexts carry fixed times and cargo compares times: what was copied has to be newer than what was cooked.
-RUN find . -path ./target -prune -o -type f -exec touch {} + \
+RUN --mount=type=secret,id=cargo_jobs \
+    if [ -s /run/secrets/cargo_jobs ]; then CARGO_BUILD_JOBS=$(cat /run/secrets/cargo_jobs); export CARGO_BUILD_JOBS; fi \
+    && find . -path ./target -prune -o -type f -exec touch {} + \
     && /opt/maturin/bin/maturin build --release --locked --offline \
         --interpreter python3 --compatibility linux --manifest-path workers/python/Cargo.toml --out /out
 

@@ -1,6 +1,6 @@
-# Rendered by tasker-build from dockerfile/ruby-ffi.Dockerfile.j2: change that or the spec, not this file; body sha256:6eaeaba8190d6076
+# Rendered by tasker-build from dockerfile/ruby-ffi.Dockerfile.j2: change that or the spec, not this file; body sha256:112a8a55b686c92b
 # deploy/workers/ruby: a Ruby program on tasker_core_rb.so from cargo package tasker_core_rb.
-ARG BUILDER_IMAGE=jcoletaylor/tasker-builder-base:latest
+ARG BUILDER_IMAGE=jcoletaylor/tasker-builder-base:workers-latest
 ARG RUNTIME_IMAGE=ruby:3.3-slim-trixie
 
 FROM ${BUILDER_IMAGE} AS ruby-builder
@@ -22,7 +22,9 @@ COPY tasker-worker/ tasker-worker/
 COPY unify/ unify/
 COPY workers/ruby/ext/tasker_core/ workers/ruby/ext/tasker_core/
 # Contexts carry fixed times and cargo compares times: what was copied has to be newer than what was cooked.
-RUN find . -path ./target -prune -o -type f -exec touch {} + \
+RUN --mount=type=secret,id=cargo_jobs \
+    if [ -s /run/secrets/cargo_jobs ]; then CARGO_BUILD_JOBS=$(cat /run/secrets/cargo_jobs); export CARGO_BUILD_JOBS; fi \
+    && find . -path ./target -prune -o -type f -exec touch {} + \
     && cargo build --release -p tasker_core_rb --locked --offline --lib \
     && install -D -m 0444 target/release/libtasker_core_rb.so /out/tasker_core_rb.so
 

@@ -1,4 +1,4 @@
-# Rendered by tasker-build from dockerfile/rust-service.Dockerfile.j2: change that or the spec, not this file; body sha256:cfbdb1c96c17641c
+# Rendered by tasker-build from dockerfile/rust-service.Dockerfile.j2: change that or the spec, not this file; body sha256:5c94e7abf2d36a25
 # deploy/workers/rust: tasker-worker-rust from cargo package tasker-worker-rust.
 ARG BUILDER_IMAGE=jcoletaylor/tasker-builder-base:latest
 ARG RUNTIME_IMAGE=debian:trixie-slim
@@ -23,7 +23,9 @@ COPY tasker-worker/ tasker-worker/
 COPY unify/ unify/
 COPY workers/rust/ workers/rust/
 # Contexts carry fixed times and cargo compares times: what was copied has to be newer than what was cooked.
-RUN find . -path ./target -prune -o -type f -exec touch {} + \
+RUN --mount=type=secret,id=cargo_jobs \
+    if [ -s /run/secrets/cargo_jobs ]; then CARGO_BUILD_JOBS=$(cat /run/secrets/cargo_jobs); export CARGO_BUILD_JOBS; fi \
+    && find . -path ./target -prune -o -type f -exec touch {} + \
     && cargo build --release -p tasker-worker-rust --locked --offline --bin rust-worker \
     && install -D -m 0555 target/release/rust-worker /out/tasker-worker-rust
 

@@ -1,6 +1,6 @@
-# Rendered by tasker-build from dockerfile/wasm-worker.Dockerfile.j2: change that or the spec, not this file; body sha256:140915e9d85f5403
+# Rendered by tasker-build from dockerfile/wasm-worker.Dockerfile.j2: change that or the spec, not this file; body sha256:8c2058bd015df2b1
 # deploy/workers/wasm: tasker-worker-wasm from cargo package tasker-worker-wasm.
-ARG BUILDER_IMAGE=jcoletaylor/tasker-builder-base:latest
+ARG BUILDER_IMAGE=jcoletaylor/tasker-builder-base:workers-latest
 ARG RUNTIME_IMAGE=debian:trixie-slim
 
 FROM ${BUILDER_IMAGE} AS wasm-builder
@@ -22,7 +22,9 @@ COPY tasker-worker/ tasker-worker/
 COPY unify/ unify/
 COPY workers/wasm/host/ workers/wasm/host/
 # Contexts carry fixed times and cargo compares times: what was copied has to be newer than what was cooked.
-RUN find . -path ./target -prune -o -type f -exec touch {} + \
+RUN --mount=type=secret,id=cargo_jobs \
+    if [ -s /run/secrets/cargo_jobs ]; then CARGO_BUILD_JOBS=$(cat /run/secrets/cargo_jobs); export CARGO_BUILD_JOBS; fi \
+    && find . -path ./target -prune -o -type f -exec touch {} + \
     && cargo build --release -p tasker-worker-wasm --locked --offline --bin wasm-worker \
     && install -D -m 0555 target/release/wasm-worker /out/tasker-worker-wasm
 
@@ -40,13 +42,16 @@ RUN --mount=type=secret,id=ca_bundle \
     && rustup target add wasm32-wasip1
 WORKDIR /guest
 COPY --from=wasm-guest-planner /recipe.json /recipe.json
-RUN --mount=type=secret,id=ca_bundle \
+RUN --mount=type=secret,id=ca_bundle --mount=type=secret,id=cargo_jobs \
     if [ -s /run/secrets/ca_bundle ]; then \
         export SSL_CERT_FILE=/run/secrets/ca_bundle CARGO_HTTP_CAINFO=/run/secrets/ca_bundle PIP_CERT=/run/secrets/ca_bundle; \
     fi \
+    && if [ -s /run/secrets/cargo_jobs ]; then CARGO_BUILD_JOBS=$(cat /run/secrets/cargo_jobs); export CARGO_BUILD_JOBS; fi \
     && cargo chef cook --release --target wasm32-wasip1 --locked --recipe-path /recipe.json
 COPY workers/wasm/guest/ ./
-RUN find . -path ./target -prune -o -type f -exec touch {} + \
+RUN --mount=type=secret,id=cargo_jobs \
+    if [ -s /run/secrets/cargo_jobs ]; then CARGO_BUILD_JOBS=$(cat /run/secrets/cargo_jobs); export CARGO_BUILD_JOBS; fi \
+    && find . -path ./target -prune -o -type f -exec touch {} + \
     && cargo build --release --target wasm32-wasip1 --locked --offline \
     && install -D -m 0444 target/wasm32-wasip1/release/tasker_wasm_handlers.wasm /out/tasker_wasm_handlers.wasm
 

@@ -1,4 +1,4 @@
-# Rendered by tasker-build from dockerfile/rust-service-dev.Dockerfile.j2: change that or the spec, not this file; body sha256:fb6684ef53aaca52
+# Rendered by tasker-build from dockerfile/rust-service-dev.Dockerfile.j2: change that or the spec, not this file; body sha256:e10f7f5d54d73080
 # dev/workers/rust: tasker-worker-rust from cargo package tasker-worker-rust.
 ARG BUILDER_IMAGE=jcoletaylor/tasker-builder-base:dev-latest
 ARG RUNTIME_IMAGE=debian:trixie-slim
@@ -25,7 +25,9 @@ COPY workers/rust/ workers/rust/
 # Goes on where the last build of this target stopped; an emptied cache costs one full build. Cargo compares times, so exactly the files
 # whose content differs from what the last build saw are made new. What differs is forgotten before the build: a failure is not taken for seen.
 RUN --mount=type=cache,id=tasker-dev-workers-rust,target=/incremental,sharing=locked \
-    { rustc -vV; cat recipe.json; } > /tmp/stand \
+    --mount=type=secret,id=cargo_jobs \
+    if [ -s /run/secrets/cargo_jobs ]; then CARGO_BUILD_JOBS=$(cat /run/secrets/cargo_jobs); export CARGO_BUILD_JOBS; fi \
+    && { rustc -vV; cat recipe.json; } > /tmp/stand \
     && if ! cmp -s /tmp/stand /incremental/stand; then \
         rm -rf /incremental/* && cp -a target /incremental/target && touch /incremental/seen && cp /tmp/stand /incremental/stand; \
     fi \

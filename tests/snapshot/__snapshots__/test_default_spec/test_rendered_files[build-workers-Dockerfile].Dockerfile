@@ -1,0 +1,112 @@
+# Rendered by tasker-build from dockerfile/cargo-chef.Dockerfile.j2: change that or the spec, not this file; body sha256:ccb1192134005e73
+# More dependencies, compiled on top of another builder: who does without them does not wait for them.
+ARG BUILDER_IMAGE=jcoletaylor/tasker-builder-base:latest
+
+FROM ${BUILDER_IMAGE} AS chef
+WORKDIR /app
+
+# The recipe: what the dependencies are. Cargo only needs to see that the target files exist.
+FROM chef AS planner
+COPY Cargo.lock Cargo.toml ./
+COPY .cargo/config.toml .cargo/
+COPY pgmq-notify/Cargo.toml pgmq-notify/
+COPY tasker-client/Cargo.toml tasker-client/
+COPY tasker-orchestration/Cargo.toml tasker-orchestration/
+COPY tasker-shared/Cargo.toml tasker-shared/
+COPY tasker-worker/Cargo.toml tasker-worker/
+COPY unify/Cargo.toml unify/
+COPY workers/python/Cargo.toml workers/python/
+COPY workers/ruby/ext/tasker_core/Cargo.toml workers/ruby/ext/tasker_core/
+COPY workers/rust/Cargo.toml workers/rust/
+COPY workers/wasm/host/Cargo.toml workers/wasm/host/
+
+RUN mkdir -p \
+        pgmq-notify/src/bin \
+        pgmq-notify/src \
+        src \
+        tasker-client/src/bin \
+        tasker-client/src \
+        tasker-orchestration/src/bin \
+        tasker-orchestration/src \
+        tasker-shared/src \
+        tasker-worker/src/bin \
+        tasker-worker/src \
+        tests/docker_integration \
+        unify/src \
+        workers/python/src \
+        workers/ruby/ext/tasker_core/src \
+        workers/rust/src \
+        workers/rust/tests \
+        workers/wasm/host/src \
+    && touch \
+        build.rs \
+        pgmq-notify/src/bin/cli.rs \
+        pgmq-notify/src/lib.rs \
+        src/lib.rs \
+        tasker-client/src/bin/tasker-cli.rs \
+        tasker-client/src/lib.rs \
+        tasker-orchestration/src/bin/server.rs \
+        tasker-orchestration/src/lib.rs \
+        tasker-shared/src/lib.rs \
+        tasker-worker/src/bin/server.rs \
+        tasker-worker/src/lib.rs \
+        tests/docker_integration/all_workflows_test.rs \
+        unify/src/lib.rs \
+        workers/python/src/lib.rs \
+        workers/ruby/ext/tasker_core/src/lib.rs \
+        workers/rust/src/lib.rs \
+        workers/rust/src/main.rs \
+        workers/rust/tests/templates.rs \
+        workers/wasm/host/src/main.rs \
+    && cargo chef prepare --recipe-path recipe.json
+
+FROM chef AS builder-workers
+COPY --from=planner /app/recipe.json recipe.json
+# Exactly what is asked of cargo later for: tasker_core_rb
+RUN --mount=type=secret,id=ca_bundle --mount=type=secret,id=cargo_jobs \
+    if [ -s /run/secrets/ca_bundle ]; then \
+        export SSL_CERT_FILE=/run/secrets/ca_bundle CARGO_HTTP_CAINFO=/run/secrets/ca_bundle PIP_CERT=/run/secrets/ca_bundle; \
+    fi \
+    && if [ -s /run/secrets/cargo_jobs ]; then CARGO_BUILD_JOBS=$(cat /run/secrets/cargo_jobs); export CARGO_BUILD_JOBS; fi \
+    && cargo chef cook --release -p tasker_core_rb --locked --recipe-path recipe.json \
+    && rm -rf "${CARGO_HOME}/registry/src"
+# Exactly what is asked of cargo later for: tasker-worker-python
+RUN --mount=type=secret,id=ca_bundle --mount=type=secret,id=cargo_jobs \
+    if [ -s /run/secrets/ca_bundle ]; then \
+        export SSL_CERT_FILE=/run/secrets/ca_bundle CARGO_HTTP_CAINFO=/run/secrets/ca_bundle PIP_CERT=/run/secrets/ca_bundle; \
+    fi \
+    && if [ -s /run/secrets/cargo_jobs ]; then CARGO_BUILD_JOBS=$(cat /run/secrets/cargo_jobs); export CARGO_BUILD_JOBS; fi \
+    && cargo chef cook --release -p tasker-worker-python --locked --recipe-path recipe.json \
+    && rm -rf "${CARGO_HOME}/registry/src"
+# Exactly what is asked of cargo later for: tasker-worker-wasm
+RUN --mount=type=secret,id=ca_bundle --mount=type=secret,id=cargo_jobs \
+    if [ -s /run/secrets/ca_bundle ]; then \
+        export SSL_CERT_FILE=/run/secrets/ca_bundle CARGO_HTTP_CAINFO=/run/secrets/ca_bundle PIP_CERT=/run/secrets/ca_bundle; \
+    fi \
+    && if [ -s /run/secrets/cargo_jobs ]; then CARGO_BUILD_JOBS=$(cat /run/secrets/cargo_jobs); export CARGO_BUILD_JOBS; fi \
+    && cargo chef cook --release -p tasker-worker-wasm --locked --recipe-path recipe.json \
+    && rm -rf "${CARGO_HOME}/registry/src"
+# The skeleton's empty programs must never be compiled for a package whose sources were forgotten.
+RUN for file in \
+        build.rs \
+        pgmq-notify/src/bin/cli.rs \
+        pgmq-notify/src/lib.rs \
+        src/lib.rs \
+        tasker-client/src/bin/tasker-cli.rs \
+        tasker-client/src/lib.rs \
+        tasker-orchestration/src/bin/server.rs \
+        tasker-orchestration/src/lib.rs \
+        tasker-shared/src/lib.rs \
+        tasker-worker/src/bin/server.rs \
+        tasker-worker/src/lib.rs \
+        tests/docker_integration/all_workflows_test.rs \
+        unify/src/lib.rs \
+        workers/python/src/lib.rs \
+        workers/ruby/ext/tasker_core/src/lib.rs \
+        workers/rust/src/lib.rs \
+        workers/rust/src/main.rs \
+        workers/rust/tests/templates.rs \
+        workers/wasm/host/src/main.rs; do \
+        echo 'compile_error!("this package is outside the closure of the image being built: name it in the spec");' > "${file}" \
+        || exit 1; \
+    done
