@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import time
 import urllib.request
 import uuid
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -20,7 +23,6 @@ from .conftest import REPO
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 pytestmark = pytest.mark.engine
 
@@ -55,19 +57,12 @@ class Example:
     overlay: Path
     project: str
 
+    def command(self, *arguments: str) -> list[str]:
+        spec = ["-f", "stacks.yaml", "-f", str(self.overlay), "--workspace", str(self.workspace)]
+        return [sys.executable, "-m", "tasker_build", *spec, *arguments]
+
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [
-            sys.executable,
-            "-m",
-            "tasker_build",
-            "-f",
-            "stacks.yaml",
-            "-f",
-            str(self.overlay),
-            "--workspace",
-            str(self.workspace),
-        ]
-        return subprocess.run([*command, *arguments], cwd=REPO, capture_output=True, text=True, check=False)
+        return subprocess.run(self.command(*arguments), cwd=REPO, capture_output=True, text=True, check=False)
 
     def good(self, *arguments: str) -> str:
         done = self.run(*arguments)
@@ -116,6 +111,7 @@ targets:
   build-dev: {{enabled: false}}
   dev/orchestration: {{enabled: false}}
   dev/workers/rust: {{enabled: false}}
+  build-workers: {{enabled: {everything}}}
   deploy/workers/ruby: {{enabled: {everything}}}
   deploy/workers/python: {{enabled: {everything}}}
   deploy/workers/wasm: {{enabled: {everything}}}
@@ -306,6 +302,37 @@ def test_one_line_in_the_worker_rebuilds_the_worker_and_no_third_party_crate(exa
         ("workers/wasm/guest/src/handlers.rs", "deploy/workers/wasm", {"tasker-wasm-handlers"}),
     ],
 )
+def _children(process: int) -> list[int]:
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            _, parent = stat.read_text().rpartition(")")[2].split()[:2]
+            found += [int(stat.parent.name)] if int(parent) == process else []
+    return found
+
+
+def test_an_interrupt_while_cargo_compiles_leaves_no_process_and_the_next_apply_goes_on(example: Example) -> None:
+    example.edit("tasker-orchestration/src/lib.rs", _line())
+    with subprocess.Popen(example.command("apply"), cwd=REPO, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+        deadline = time.monotonic() + 300
+        while not _compiling(process.pid) and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.1)
+        children = _children(process.pid)
+        assert children
+        process.send_signal(signal.SIGINT)
+        said = process.communicate(timeout=60)[0].decode()
+    assert process.returncode == 130
+    assert "left: deploy/orchestration. The next apply goes on from here." in said
+    assert not [child for child in children if Path(f"/proc/{child}").exists()]
+    assert "1 built" in example.good("apply")
+
+
+def _compiling(process: int) -> bool:
+    """Whether the run of a process has come to compiling."""
+    logs = (REPO / ".tasker-build/runs").glob(f"*-{process}/deploy-orchestration.log")
+    return any("Compiling" in log.read_text() for log in logs)
+
+
 def test_a_worker_in_another_language_compiles_no_third_party_crate_again(
     example: Example, path: str, target: str, compiled: set[str]
 ) -> None:
