@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from tasker_build.cli import Settings
     from tasker_build.project import Project
-    from tasker_build.spec.model import Stack
+    from tasker_build.spec.model import Service, Stack
 
 _REQUIRED = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*):?\?")
 
@@ -62,8 +62,7 @@ def pinned_images(
     present = {reference for image in engine.images() for reference in image.references}
     wanted = {str(name): item for name, item in project.wanted.items()}
     for name, service in stack.services.items():
-        runs = only in {"", name} and (not service.profiles or not set(service.profiles).isdisjoint(profiles))
-        if service.target and is_enabled(project.spec, service) and runs:
+        if service.target and only in {"", name} and _runs(project, service, profiles):
             item = wanted[service.target]
             reference = unique_reference(item.image, item.facts.fingerprint)
             if reference not in present:
@@ -72,7 +71,13 @@ def pinned_images(
     return variables
 
 
-def versioned_images(project: Project, stack: Stack, engine: DockerEngine, version: str, *, pull: bool) -> dict[str, str]:
+def _runs(project: Project, service: Service, profiles: Sequence[str]) -> bool:
+    return is_enabled(project.spec, service) and (not service.profiles or not set(service.profiles).isdisjoint(profiles))
+
+
+def versioned_images(
+    project: Project, stack: Stack, engine: DockerEngine, version: str, *, pull: bool, profiles: Sequence[str] = ()
+) -> dict[str, str]:
     """X_IMAGE variables that name the images of a version, fetched first where that is asked for.
 
     Raises:
@@ -80,7 +85,7 @@ def versioned_images(project: Project, stack: Stack, engine: DockerEngine, versi
         RefusedError: an image of that version is not here.
     """
     targets = {str(name): target for name, target in project.spec.targets.items()}
-    running = [service for service in stack.services.values() if is_enabled(project.spec, service) and not service.build_only]
+    running = [service for service in stack.services.values() if _runs(project, service, profiles) and not service.build_only]
     variables: dict[str, str] = {}
     for name in dict.fromkeys(service.target for service in running if service.target):
         target = targets[name]
@@ -115,9 +120,10 @@ def compose_environment(project: Project, stack: Stack, engine: DockerEngine, *,
 
 def run_compose(project: Project, stack: Stack, engine: DockerEngine, words: Sequence[str], variables: Mapping[str, str]) -> int:
     """Run compose for a stack in the foreground; returns its exit code."""
-    environment = compose_environment(project, stack, engine, starts=words[0] in {"up", "watch"}) | dict(variables)
+    starts = not {"up", "watch"}.isdisjoint(words)
+    environment = compose_environment(project, stack, engine, starts=starts) | dict(variables)
     # compose would ask whether to recreate a volume that another layout made, and lose its data: nobody is there to say yes.
-    stdin = subprocess.DEVNULL if words[0] == "up" else None
+    stdin = subprocess.DEVNULL if "up" in words else None
     return subprocess.run(compose_command(project, stack, words), env=environment, stdin=stdin, check=False).returncode
 
 
@@ -148,7 +154,7 @@ def up(
     require_rendered(project, chosen)
     engine = DockerEngine.connect()
     if version or pull:
-        variables = versioned_images(project, chosen, engine, version or "latest", pull=pull)
+        variables = versioned_images(project, chosen, engine, version or "latest", pull=pull, profiles=profiles)
     else:
         variables = pinned_images(project, chosen, engine, profiles=profiles)
     switches = [word for profile in profiles for word in ("--profile", profile)]
