@@ -25,6 +25,7 @@ RECORDS = {
     "`stacks.NAME.services.NAME`": model.Service,
     "`files.PATH`": model.FileSpec,
     "`toolchain`": model.Toolchain,
+    "`toolchain.sccache`": model.Sccache,
     "`sources`": model.Sources,
 }
 
