@@ -64,12 +64,37 @@ class Site:
         return docker("ps", "--quiet", "--filter", labels[0], "--filter", labels[1]).stdout.split()
 
     def ready(self, stack: str) -> int:
-        port = docker("port", self.containers(stack, "orchestration")[0], "8080").stdout.split()[0]
         try:
-            with urllib.request.urlopen(f"http://{port}/ready", timeout=10) as answer:
+            with urllib.request.urlopen(f"http://{self.orchestration(stack)}/ready", timeout=10) as answer:
                 return int(answer.status)
         except urllib.error.HTTPError as error:
             return error.code
+
+    def password(self) -> str:
+        file = self.folder / "password"
+        file.write_text("with / and @\n")
+        return str(file)
+
+    def orchestration(self, stack: str) -> str:
+        return docker("port", self.containers(stack, "orchestration")[0], "8080").stdout.split()[0]
+
+    def post(self, stack: str, namespace: str) -> str:
+        body = json.dumps({"namespace": namespace, "context": {"value": 2}}).encode()
+        url = f"http://{self.orchestration(stack)}/v1/tasks"
+        request = urllib.request.Request(url, data=body, headers={"content-type": "application/json"})
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return str(json.load(answer)["task_id"])
+
+    def wait_for(self, stack: str, tasks: list[str], seconds: float = 120) -> None:
+        left, deadline = set(tasks), time.monotonic() + seconds
+        while left:
+            assert time.monotonic() < deadline, f"not complete: {left}"
+            for task in sorted(left):
+                with urllib.request.urlopen(f"http://{self.orchestration(stack)}/v1/tasks/{task}", timeout=10) as answer:
+                    state = json.load(answer)["status"]
+                assert state != "error"
+                left -= {task} if state == "complete" else set()
+            time.sleep(0.2)
 
 
 STACKS = {
@@ -101,12 +126,11 @@ def test_production_wants_a_password_runs_hardened_and_scales(site: Site) -> Non
     refused = site.script("run-prod.sh")
     assert (refused.returncode, "POSTGRES_PASSWORD" in refused.stderr) == (1, True)
     assert site.run("env", "up", "deploy").returncode != 0
-    secret = site.folder / "password"
-    secret.write_text("with / and @\n")
-    site.good("env", "up", "deploy", POSTGRES_PASSWORD_FILE=str(secret))
+    secret = site.password()
+    site.good("env", "up", "deploy", POSTGRES_PASSWORD_FILE=secret)
     file = str(site.folder / "tasker/docker/docker-compose.deploy.yml")
     up = ["compose", "-f", file, "up", "--no-build", "--detach", "--wait", "--wait-timeout", "120", "--scale", "worker=3"]
-    environment = {"POSTGRES_PASSWORD": "", "POSTGRES_PASSWORD_FILE": str(secret), "POSTGRES_PORT": "0"}
+    environment = {"POSTGRES_PASSWORD": "", "POSTGRES_PASSWORD_FILE": secret, "POSTGRES_PORT": "0"}
     site._run(["docker", *up], str(REPO), environment)
     everyone = [*site.containers("deploy", "postgres"), *site.containers("deploy", "orchestration")]
     workers = site.containers("deploy", "worker")
@@ -121,6 +145,10 @@ def test_production_wants_a_password_runs_hardened_and_scales(site: Site) -> Non
         assert host["NanoCpus"] > 0
         assert not any("with / and @" in value for value in container["Config"]["Env"])
     assert site.ready("deploy") == 200
+    # A worker that dies takes no task with it: what it had begun comes back to the others.
+    tasks = [site.post("deploy", "diamond_workflow") for _ in range(12)]
+    docker("kill", workers[0])
+    site.wait_for("deploy", tasks)
     postgres = site.containers("deploy", "postgres")[0]
     docker("stop", postgres)
     assert site.ready("deploy") == 503
@@ -131,6 +159,33 @@ def test_production_wants_a_password_runs_hardened_and_scales(site: Site) -> Non
         time.sleep(1)
     # Other commands need no password.
     site.good("env", "down", "deploy")
+
+
+def test_a_server_goes_to_another_version_and_back(site: Site) -> None:
+    versions = [f"{site.name}-{number}" for number in (1, 2)]
+    services = ("orchestration", "worker")
+
+    def running(version: str) -> bool:
+        containers = [container for service in services for container in site.containers("deploy", service)]
+        images = docker("inspect", "--format", "{{.Config.Image}}", *containers).stdout.split()
+        return len(images) == 2 and all(image.endswith(f":{version}") for image in images)
+
+    try:
+        for version in versions:
+            site.good("apply", "--version", version, "deploy/orchestration", "deploy/workers/rust", "postgres")
+        refused = site.run("env", "up", "deploy", "--version", "never-made", POSTGRES_PASSWORD_FILE=site.password())
+        assert (refused.returncode, "--pull" in refused.stderr) == (5, True)
+        task = ""
+        for version in (*versions, versions[0]):
+            site.good("env", "up", "deploy", "--version", version, POSTGRES_PASSWORD_FILE=site.password())
+            assert running(version)
+            task = task or site.post("deploy", "linear_workflow")
+            site.wait_for("deploy", [task])  # done by the first one, and still known to the others
+    finally:
+        site.run("env", "down", "deploy")
+        for line in docker("image", "ls", "--format", "{{.Repository}}:{{.Tag}}").stdout.splitlines():
+            if line.endswith(tuple(versions)):
+                docker("image", "rm", line, check=False)
 
 
 def test_the_database_keeps_a_dump_and_takes_it_back(site: Site) -> None:
