@@ -22,6 +22,7 @@ COPY tasker-worker/ tasker-worker/
 COPY tasker-orchestration/ tasker-orchestration/
 COPY tasker-client/ tasker-client/
 COPY pgmq-notify/ pgmq-notify/
+COPY unify/ unify/
 COPY workers/ workers/
 COPY src/ src/
 COPY migrations/ migrations/
@@ -41,6 +42,7 @@ COPY tasker-worker/ tasker-worker/
 COPY tasker-orchestration/ tasker-orchestration/
 COPY tasker-client/ tasker-client/
 COPY pgmq-notify/ pgmq-notify/
+COPY unify/ unify/
 COPY workers/ workers/
 COPY src/ src/
 COPY migrations/ migrations/
