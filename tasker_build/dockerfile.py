@@ -223,15 +223,15 @@ def outside_images(dockerfile: Dockerfile) -> tuple[str, ...]:
             found.add(stage.image)
         earlier |= {stage.name} if stage.name else set()
         for instruction in stage.body:
-            found |= {source for source in _from_flags(instruction) if source.lower() not in names}
+            found |= {source for source in from_flags(instruction) if source.lower() not in names}
     return tuple(sorted(found - {"scratch"}))
 
 
-def _from_flags(instruction: Instruction) -> Iterator[str]:
+def from_flags(instruction: Instruction) -> Iterator[str]:
     if instruction.keyword in {"COPY", "ADD"}:
-        yield from re.findall(r"--from=(\S+)", _flags(instruction.value)[0])
+        yield from re.findall(r"--from=(\S+)", split_flags(instruction.value)[0])
     elif instruction.keyword == "RUN":
-        for mount in re.findall(r"--mount=(\S+)", _flags(instruction.value)[0]):
+        for mount in re.findall(r"--mount=(\S+)", split_flags(instruction.value)[0]):
             yield from (part.removeprefix("from=") for part in mount.split(",") if part.startswith("from="))
 
 
@@ -251,7 +251,7 @@ def reaching(dockerfile: Dockerfile, stage_name: str | None) -> Dockerfile:
             continue
         needed.add(i)
         stage = dockerfile.stages[i]
-        named = {stage.image.lower(), *(source.lower() for step in stage.body for source in _from_flags(step))}
+        named = {stage.image.lower(), *(source.lower() for step in stage.body for source in from_flags(step))}
         todo += [places[name] for name in named if name in places]
     stages = tuple(stage for i, stage in enumerate(dockerfile.stages) if i in needed)
     kept = {id(step) for stage in stages for step in (stage.start, *stage.body)}
@@ -260,7 +260,7 @@ def reaching(dockerfile: Dockerfile, stage_name: str | None) -> Dockerfile:
     return replace(dockerfile, instructions=instructions, stages=stages)
 
 
-def _flags(value: str) -> tuple[str, str]:
+def split_flags(value: str) -> tuple[str, str]:
     """Split an instruction's value into its leading flags and the rest."""
     match = re.match(r"(?:--\S+\s+)*", value)
     end = match.end() if match else 0
@@ -372,8 +372,8 @@ class _Writer:
             lines = [self._arg(piece, instruction, globals_)]
         elif instruction.keyword in {"COPY", "ADD"}:
             lines = [self._copy(piece, instruction, names), *_heredoc_lines(instruction)]
-        elif instruction.keyword == "RUN" and "--mount=" in _flags(instruction.value)[0]:
-            flags, rest = _flags(instruction.value)
+        elif instruction.keyword == "RUN" and "--mount=" in split_flags(instruction.value)[0]:
+            flags, rest = split_flags(instruction.value)
             flags = re.sub(r"--mount=(\S+)", lambda match: "--mount=" + self._mount(piece, match[1], names), flags)
             lines = [f"RUN {flags}{rest}", *_heredoc_lines(instruction)]
         self._emit(piece, instruction.line, lines)
@@ -396,14 +396,14 @@ class _Writer:
         return names.get(source.lower()) or self._image(piece, source)
 
     def _copy(self, piece: Piece, instruction: Instruction, names: Mapping[str, str]) -> str:
-        flags, rest = _flags(instruction.value)
+        flags, rest = split_flags(instruction.value)
         if "--from=" in flags:
             flags = re.sub(r"--from=(\S+)", lambda match: f"--from={self._source(piece, match[1], names)}", flags)
             return f"{instruction.keyword} {flags}{rest}"
-        words = _json_words(rest) or rest.split()
+        words = json_words(rest) or rest.split()
         pivot = "./" if "--parents" in flags.split() else ""
         sources = [self._prefixed(piece, instruction.keyword, word, pivot) for word in words[:-1]]
-        text = json.dumps([*sources, words[-1]]) if _json_words(rest) else " ".join([*sources, words[-1]])
+        text = json.dumps([*sources, words[-1]]) if json_words(rest) else " ".join([*sources, words[-1]])
         return f"{instruction.keyword} {flags}{text}"
 
     @staticmethod
@@ -429,7 +429,7 @@ class _Writer:
         )
 
 
-def _json_words(text: str) -> list[str] | None:
+def json_words(text: str) -> list[str] | None:
     """The words of the JSON form; None when it is not that, `[ab].txt` for one."""
     try:
         words = json.loads(text)

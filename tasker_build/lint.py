@@ -1,4 +1,5 @@
-"""Checkers of other fields over rendered files: hadolint, shellcheck, `docker build --check`, `docker compose config`.
+"""Checkers over rendered files: our own for what caches badly, and those of other fields: hadolint, shellcheck,
+`docker build --check`, `docker compose config`.
 
 Each is used where it is installed; a checker that is missing is named, never silently left out.
 """
@@ -15,31 +16,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tasker_build import caching
+from tasker_build.chain import Origin, Source
 from tasker_build.compose import named_context
 from tasker_build.engine.docker import DockerEngine, buildx, compose
 from tasker_build.errors import EngineError
+from tasker_build.finding import Finding
+from tasker_build.record import step_durations
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from tasker_build.project import Project
+    from tasker_build.spec.model import TargetName
 
 HADOLINT_IGNORED = ("DL3008",)
 """Versions of apt packages are not pinned: a pinned base decides them, and Debian removes superseded versions."""
 _TIMEOUT = 120
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """One thing a checker does not like."""
-
-    checker: str
-    path: str
-    line: int
-    message: str
-
-    def __str__(self) -> str:
-        return f"{self.path}:{self.line}: {self.checker}: {self.message}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +61,35 @@ def _run(command: Sequence[str], text: str, environment: dict[str, str] | None =
         check=False,
         env=environment,
     )
+
+
+def cached_well(project: Project) -> Result:
+    """Look for what spoils caching in all Dockerfiles together, priced by the builds recorded here."""
+    sources = [
+        Source(
+            name=name,
+            path=project.spec.targets[name].dockerfile,
+            dockerfile=project.dockerfiles[name],
+            stage=project.spec.targets[name].stage,
+            platform=project.wanted[name].platform,
+            args=project.spec.targets[name].args,
+            files=project.closures[name].files(project.workspace.paths),
+            origins=tuple(_origins(project, name)),
+        )
+        for name in project.order
+    ]
+    findings = caching.find(sources, project.references, project.graph, step_durations(project.records))
+    return Result(checker="caching", files=len({source.path for source in sources}), findings=findings)
+
+
+def _origins(project: Project, name: TargetName) -> Iterator[Origin]:
+    """Texts that a target's Dockerfile is made from: its template, those it takes parts from, and its hooks."""
+    target = project.spec.targets[name]
+    own = target.template_name
+    for template in sorted(project.images_tree.templates[name], key=lambda used: (used != own, used)):
+        yield Origin(project.templates[template].file, project.templates[template].text)
+    for hook, lines in target.hooks.items():
+        yield Origin(f"hook `{hook}`, {target.at.get(f'hooks.{hook}', target.span)}", lines, numbered=False)
 
 
 def hadolint(project: Project) -> Result:
@@ -205,4 +227,4 @@ def compose_config(project: Project) -> Result:
     return Result(checker="docker compose config", files=len(stacks), findings=tuple(findings))
 
 
-CHECKERS = (hadolint, shellcheck, compose_config, build_check)
+CHECKERS = (cached_well, hadolint, shellcheck, compose_config, build_check)

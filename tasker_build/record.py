@@ -23,6 +23,7 @@ from tasker_build.dockerfile import slug
 from tasker_build.errors import TaskerBuildError
 from tasker_build.fingerprint import Fact, Group
 from tasker_build.plan import Known
+from tasker_build.spec.model import TargetName
 from tasker_build.workspace import write_file
 
 if TYPE_CHECKING:
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from jinja2.bccache import Bucket
 
     from tasker_build.plan import Wanted
-    from tasker_build.spec.model import TargetName
 
 FOLDER = ".tasker-build"
 KEPT_FACTS = 8
@@ -171,13 +171,32 @@ def durations(records: Records) -> Mapping[str, float]:
     for path in sorted(records.folder.glob("runs/*/summary.json"), reverse=True):  # newest first: folders are named by time
         try:
             results: Any = json.loads(path.read_text())["results"]
-            rows = [(str(row["target"]), float(row["seconds"])) for row in results if "seconds" in row]
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            # A build that found every step cached says how fast a cache is, not how long the work takes.
+            rows = [(str(row["target"]), float(row["seconds"])) for row in results if "seconds" in row and row.get("run", 1)]
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             continue
         for name, took in rows:
             if len(known := seconds.setdefault(name, [])) < KEPT_DURATIONS:
                 known.append(took)
     return {name: _median(known) for name, known in seconds.items()}
+
+
+def step_durations(records: Records) -> Mapping[TargetName, Mapping[str, float]]:
+    """Target → its steps as BuildKit names them, the newest first → the median seconds of the last times each really ran here.
+
+    A step may have run in the build of a child; it counts for the target whose Dockerfile has it.
+    """
+    seconds: dict[TargetName, dict[str, list[float]]] = {}
+    for _, summary in records.summaries():
+        try:
+            steps = [step for row in summary["results"] for step in row.get("steps", ()) if not step["cached"]]
+            rows = [(TargetName(str(step["target"])), str(step["name"]), float(step["seconds"])) for step in steps]
+        except (KeyError, TypeError, ValueError, AttributeError):
+            continue
+        for target, name, took in rows:
+            if len(known := seconds.setdefault(target, {}).setdefault(name, [])) < KEPT_DURATIONS:
+                known.append(took)
+    return {target: {name: _median(known) for name, known in steps.items()} for target, steps in seconds.items()}
 
 
 def _median(values: list[float]) -> float:

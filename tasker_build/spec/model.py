@@ -376,6 +376,17 @@ class Sources:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Suppression:
+    """A finding of `check` that is right as it is."""
+
+    check: str = key(Text(r"[A-Za-z][A-Za-z0-9-]*", "a check's name as `check` prints it"), "its name: `early-value`, `DL3008` …")
+    path: str = key(Text(), "rendered files it holds for: a pattern below `output`, `*` crosses `/`", default="*")
+    why: str = key(Text(), "why that is right here")
+    span: Span = field(compare=False, default=NOWHERE)
+    at: Mapping[str, Span] = field(compare=False, default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Spec:
     """The whole of `stacks.yaml`, overlays and defaults applied."""
 
@@ -413,6 +424,9 @@ class Spec:
         ),
         "further rendered files, by their path below `output`",
         default_factory=dict,
+    )
+    suppress: tuple[Suppression, ...] = key(
+        ListOf(Record(Suppression, "a suppression")), "findings of `check` that are right as they are", default=()
     )
     span: Span = field(compare=False, default=NOWHERE)
     at: Mapping[str, Span] = field(compare=False, default_factory=dict, repr=False)

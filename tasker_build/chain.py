@@ -1,0 +1,309 @@
+"""All Dockerfiles as one chain: which step stands on which, across stages, files and targets, and what it costs to repeat some.
+
+A step counts as BuildKit counts: RUN, COPY, ADD and WORKDIR make one. The graph says which targets follow, recorded builds how
+long their steps take.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, NamedTuple
+
+from tasker_build.dockerfile import from_flags, json_words, reaching, split_flags
+from tasker_build.finding import Finding, Level, Price
+from tasker_build.ignore import below
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+
+    from tasker_build.dockerfile import Dockerfile, Instruction, Stage
+    from tasker_build.graph import Graph
+    from tasker_build.spec.model import TargetName
+
+STEPS = {"RUN", "COPY", "ADD", "WORKDIR"}
+
+
+class Origin(NamedTuple):
+    """A text that lines of a rendered file come from: a template, or a hook in the spec, whose place holds for all its lines."""
+
+    shown: str
+    text: str
+    numbered: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """One target's rendered Dockerfile and what the analysis has to know around it."""
+
+    name: TargetName
+    path: str  # below the output folder
+    dockerfile: Dockerfile
+    stage: str | None = None
+    platform: str = ""
+    args: Mapping[str, str] = field(default_factory=dict)
+    files: tuple[str, ...] = ()  # of the context, sorted
+    origins: tuple[Origin, ...] = ()  # the template that was named first
+
+
+class Place(NamedTuple):
+    """An instruction: its target, the number of its stage, its number in the stage's body."""
+
+    target: TargetName
+    stage: int
+    row: int
+
+
+class Chain:
+    """All Dockerfiles as one: which step stands on which, across stages, files and targets."""
+
+    def __init__(
+        self,
+        sources: Sequence[Source],
+        references: Mapping[str, TargetName],
+        graph: Graph,
+        seconds: Mapping[TargetName, Mapping[str, float]],
+    ) -> None:
+        self.sources = {source.name: source for source in sources}
+        self.references, self.graph = references, graph
+        self._taken: dict[Place, tuple[str, ...]] = {}
+        self.needed = {source.name: _needed(source) for source in sources}
+        self.seconds: dict[Place, float] = {}
+        for name in self.sources:
+            self._measure(name, seconds.get(name, {}))
+        self.twins: dict[tuple[str, int], list[Place]] = {}
+        for place, instruction in self.everything():
+            self.twins.setdefault((self.sources[place.target].path, instruction.line), []).append(place)
+
+    def _measure(self, name: TargetName, recorded: Mapping[str, float]) -> None:
+        for number, stage in self.stages(name):
+            steps = [i for i, instruction in enumerate(stage.body) if instruction.keyword in STEPS]
+            alone = len(self.sources[name].dockerfile.stages) == 1
+            names = {
+                stage.name or f"stage-{number}",
+                "" if alone else stage.name,
+            }  # BuildKit leaves the name of an only stage out
+            for text, took in recorded.items():
+                i = _recorded_step(text, names, stage.body, steps)
+                if i is not None:
+                    self.seconds.setdefault(Place(name, number, i), took)
+
+    def stages(self, name: TargetName) -> Iterator[tuple[int, Stage]]:
+        """The stages that are built for a target, with their numbers."""
+        return ((i, stage) for i, stage in enumerate(self.sources[name].dockerfile.stages) if i in self.needed[name])
+
+    def everything(self) -> Iterator[tuple[Place, Instruction]]:
+        """Every instruction below a FROM that is built."""
+        for name in self.sources:
+            for number, stage in self.stages(name):
+                for i, instruction in enumerate(stage.body):
+                    yield Place(name, number, i), instruction
+
+    def instruction(self, place: Place) -> Instruction:
+        return self.sources[place.target].dockerfile.stages[place.stage].body[place.row]
+
+    def below_from(self, name: TargetName, number: int) -> tuple[TargetName, int] | None:
+        """The stage that a stage starts from: an earlier one of its file, or a parent's last; None for an image from outside."""
+        source = self.sources[name]
+        image = source.dockerfile.stages[number].image
+        for earlier in range(number - 1, -1, -1):
+            if source.dockerfile.stages[earlier].name == image.lower():
+                return name, earlier
+        parent = self.references.get(image)
+        return (parent, self.last(parent)) if parent in self.sources else None
+
+    def last(self, name: TargetName) -> int:
+        """The number of the stage that is a target's image."""
+        source = self.sources[name]
+        return source.dockerfile.stages.index(source.dockerfile.stage(source.stage))
+
+    def root(self, name: TargetName, number: int) -> str:
+        """The image from outside that a stage stands on in the end."""
+        while (under := self.below_from(name, number)) is not None:
+            name, number = under
+        return self.sources[name].dockerfile.stages[number].image
+
+    def line(self, name: TargetName, number: int) -> tuple[Place, ...]:
+        """Everything a stage stands on, and its own instructions, the first that is executed first."""
+        found: list[Place] = []
+        under: tuple[TargetName, int] | None = (name, number)
+        while under is not None:
+            body = self.sources[under[0]].dockerfile.stages[under[1]].body
+            found += (Place(*under, i) for i in reversed(range(len(body))))
+            under = self.below_from(*under)
+        return tuple(reversed(found))
+
+    def again(self, starts: Iterable[Place]) -> tuple[Place, ...]:
+        """The steps that run again when these instructions do, in build order."""
+        first: dict[tuple[TargetName, int], int] = {}
+        todo = [(place.target, place.stage, place.row) for place in starts]
+        while todo:
+            name, number, index = todo.pop()
+            if number not in self.needed[name] or first.get((name, number), index + 1) <= index:
+                continue
+            first[name, number] = index
+            todo += self._standing_on(name, number)
+        return tuple(
+            place
+            for place, instruction in self.everything()
+            if instruction.keyword in STEPS and place.row >= first.get(place[:2], place.row + 1)
+        )
+
+    def _standing_on(self, name: TargetName, number: int) -> Iterator[tuple[TargetName, int, int]]:
+        users = [name, *self.graph.successors(name)] if number == self.last(name) else [name]
+        for user in users:
+            for other, stage in self.stages(user):
+                if self.below_from(user, other) == (name, number):
+                    yield user, other, 0
+                    continue
+                for i, instruction in enumerate(stage.body):
+                    if any(self.source_of(user, other, image) == (name, number) for image in from_flags(instruction)):
+                        yield user, other, i
+                        break
+
+    def source_of(self, name: TargetName, number: int, image: str) -> tuple[TargetName, int] | None:
+        """The stage that `--from` names."""
+        stages = self.sources[name].dockerfile.stages
+        for earlier in range(number - 1, -1, -1):
+            if image.lower() == stages[earlier].name or image == str(earlier):
+                return name, earlier
+        parent = self.references.get(image)
+        return (parent, self.last(parent)) if parent in self.sources else None
+
+    def taken(self, place: Place) -> tuple[str, ...]:
+        """The sources that an instruction takes from the context; nothing when it takes manifests only."""
+        if place not in self._taken:
+            words = context_words(self.instruction(place))
+            self._taken[place] = _source_words(words, self.sources[place.target].files) if words else ()
+        return self._taken[place]
+
+    def price(self, start: Place, avoidable: Iterable[Place] = ()) -> Price:
+        """What it costs when an instruction has to be done again; `avoidable`: steps that would not be in a better order."""
+        path = self.sources[start.target].path
+        starts = self.twins[path, self.instruction(start).line]
+        steps = self.again(starts)
+        here = {start.target, *(place.target for place in starts)}
+        runs = [place for place in steps if self.instruction(place).keyword != "WORKDIR"]
+        known = [self.seconds[place] for place in runs if place in self.seconds]
+        spared = [self.seconds[place] for place in avoidable if place in self.seconds]
+        return Price(
+            steps=sum(place.target in here for place in steps),
+            targets=tuple(dict.fromkeys(place.target for place in steps if place.target not in here)),
+            seconds=sum(known) if known else None,
+            avoidable=sum(spared) if spared else None,
+            unmeasured=len(runs) - len(known) if known else 0,
+        )
+
+    def finding(
+        self, check: str, level: Level, place: Place, message: str, what: str = "", avoidable: Iterable[Place] = ()
+    ) -> Finding:
+        """A finding at an instruction with its price."""
+        source, instruction = self.sources[place.target], self.instruction(place)
+        price = self.price(place, avoidable)
+        return Finding(
+            checker=check,
+            level=level,
+            path=source.path,
+            line=instruction.line,
+            message=message,
+            origin=origin_of(source.origins, instruction),
+            cost=price.text(what),
+            price=price,
+        )
+
+
+def _needed(source: Source) -> frozenset[int]:
+    """The stages that the image of a target stands on."""
+    kept = {stage.start.line for stage in reaching(source.dockerfile, source.stage).stages}
+    return frozenset(i for i, stage in enumerate(source.dockerfile.stages) if stage.start.line in kept)
+
+
+_RECORDED = re.compile(r"\[(?:(\S+)\s+)?\s*(\d+)/(\d+)\]\s+([A-Z]+)\s*(.*)", re.DOTALL)
+_LITERAL = re.compile(r"[^$\"'\\]*")
+
+
+def _recorded_step(text: str, names: Collection[str], body: Sequence[Instruction], steps: Sequence[int]) -> int | None:
+    """The instruction that a recorded step was; None when the stage looked different then."""
+    match = _RECORDED.match(text)
+    if match is None or (match[1] or "") not in names:
+        return None
+    # BuildKit counts FROM as the first step, but not where it names another stage.
+    place = int(match[2]) - 1 - (int(match[3]) - len(steps))
+    if int(match[3]) - len(steps) not in {0, 1} or not 0 <= place < len(steps):
+        return None
+    instruction = body[steps[place]]
+    if instruction.keyword != match[4]:
+        return None
+    if match[4] == "RUN":
+        # Variables are filled in where it is recorded, so only the text before the first is compared.
+        now, then = (" ".join(split_flags(words)[1].split()) for words in (instruction.value, match[5]))
+        literal = _LITERAL.match(now)
+        if literal is not None and not then.startswith(literal[0].rstrip()):
+            return None
+    return steps[place]
+
+
+def origin_of(origins: Sequence[Origin], instruction: Instruction) -> str:
+    """Where a line of a rendered file comes from: the one line that says the same, else the template that was named."""
+    wanted = instruction.raw[0].strip()
+    found = [
+        f"{origin.shown}:{number}" if origin.numbered else origin.shown
+        for origin in origins
+        for number, line in enumerate(origin.text.split("\n"), 1)
+        if line.strip() == wanted
+    ]
+    return found[0] if len(found) == 1 else origins[0].shown if origins else ""
+
+
+# What a step takes from the context.
+
+_MANIFEST = re.compile(
+    r"(Cargo\.(toml|lock)|rust-toolchain.*|recipe\.json|package.*\.json|npm-shrinkwrap\.json|yarn\.lock|pnpm-.*\.yaml|\.npmrc|\.yarnrc.*"
+    r"|pyproject\.toml|.*requirements.*\.(txt|in)|constraints.*\.txt|poetry\.lock|uv\.lock|Pipfile.*|setup\.(py|cfg)|pip\.conf"
+    r"|Gemfile.*|.*\.gemspec|go\.(mod|sum|work)|composer\..*|pom\.xml|.*\.gradle(\.kts)?|gradle\.properties|.*\.csproj|.*\.sln"
+    r"|nuget\.config|mix\.(exs|lock)|\.tool-versions|\.(python|ruby|node)-version|\.nvmrc|.*\.(list|sources|gpg|asc|crt|pem))",
+    re.IGNORECASE,
+)
+"""Files that say what the dependencies are, where they come from, and whom to trust about it."""
+_CARRIED = {".cargo", ".yarn", ".mvn", ".bundle", "gradle", "patches", "requirements", "vendor"}
+"""Folders that hold such files."""
+WHOLE = {"", ".", "*"}
+
+
+def is_manifest(path: str) -> bool:
+    *folders, name = path.split("/")
+    return bool(_MANIFEST.fullmatch(name)) or not _CARRIED.isdisjoint(folders)
+
+
+def context_words(instruction: Instruction) -> tuple[str, ...]:
+    """What an instruction takes from the context, as paths below it; "" is all of it."""
+    flags, rest = split_flags(instruction.value)
+    words: list[str] = []
+    if instruction.keyword == "RUN":
+        for mount in re.findall(r"--mount=(\S+)", flags):
+            options = dict(part.partition("=")[::2] for part in mount.split(","))
+            if options.get("type", "bind") == "bind" and "from" not in options:
+                words.append(options.get("source") or options.get("src") or "")
+    elif instruction.keyword in {"COPY", "ADD"} and "--from=" not in flags:
+        words = [word for word in (json_words(rest) or rest.split())[:-1] if not word.startswith("<<") and not is_remote(word)]
+    return tuple(re.sub(r"^(\./|/)+", "", word).rstrip("/") for word in words)
+
+
+def is_remote(word: str) -> bool:
+    return bool(re.match(r"[a-z+]+://|git@", word))
+
+
+def _source_words(words: Iterable[str], files: Sequence[str]) -> tuple[str, ...]:
+    """Those of the words that bring in more than manifests; a word that matches no file counts by its name."""
+
+    def brings(word: str) -> bool:
+        if word in WHOLE:
+            return any(not is_manifest(path) for path in files)
+        if any(char in word for char in "*?["):
+            matched: Sequence[str] = [path for path in files if fnmatchcase(path, word)]
+        else:
+            matched = below(files, word)
+        return any(not is_manifest(path) for path in matched) if matched else not is_manifest(word)
+
+    return tuple(word for word in words if brings(word))
