@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from tasker_build.chain import STEPS, WHOLE, Chain, Place, context_words, is_manifest, is_remote, origin_of
 from tasker_build.dockerfile import from_flags, json_words, split_flags
-from tasker_build.finding import Finding, Level, Price, about
+from tasker_build.finding import Finding, Level, Price, about, counted
 from tasker_build.shell import commands, script
 
 if TYPE_CHECKING:
@@ -174,7 +174,7 @@ def _sources_first(chain: Chain) -> Iterator[Finding]:
             LEVELS[SOURCES_FIRST],
             first,
             f"{_paths(words)} {_verb(chain.instruction(first))} before dependencies are installed "
-            f"({_where(chain, below_it, first)}): copy only what they are read from there, and the rest after it",
+            f"({_where(chain, below_it, first)}): move it below them (their manifests may stay above)",
             f"an edit {_paths(words[:1], edit=True)}",
             below_it,
         )
@@ -284,19 +284,18 @@ def _early_value(chain: Chain, place: Place, stage: Stage, variable: str) -> Ite
     if not runs:
         return
     between = [Place(place.target, place.stage, i) for i in range(runs[0], end) if stage.body[i].keyword in STEPS]
-    start = between[0]
-    price = chain.price(start, between)
+    price = chain.price(chain.same(between[0]), between)
     if price.avoidable is not None and price.avoidable < _WORTH_SAYING:
         return
     source = chain.sources[place.target]
     where = f"first used on line {stage.body[end].line}" if used is not None else "named by no step below"
-    count = f"{len(between)} step{'s' if len(between) != 1 else ''}"
+    count = counted(len(between), "step")
     yield Finding(
         checker=EARLY_VALUE,
         level=LEVELS[EARLY_VALUE],
         path=source.path,
         line=declared.line,
-        message=f"{declared.keyword} {variable} is {where}, and a new value repeats the {count} above that: declare it later",
+        message=f"{declared.keyword} {variable} is {where}, but a new value repeats {count} before that: declare it later",
         origin=origin_of(source.origins, declared),
         cost=price.text(f"a new `{variable}`"),
         price=price,
@@ -347,7 +346,7 @@ def _unpinned(chain: Chain) -> Iterator[Finding]:
     for place, instruction in chain.everything():
         problems = _loose_downloads(instruction) if instruction.keyword == "RUN" else _loose_adds(instruction)
         for problem in dict.fromkeys(problems):
-            yield chain.finding(UNPINNED, LEVELS[UNPINNED], place, problem, "following it")
+            yield chain.finding(UNPINNED, LEVELS[UNPINNED], place, problem, "fetching it anew")
 
 
 def _loose_adds(instruction: Instruction) -> Iterator[str]:
@@ -402,12 +401,12 @@ def _moving_bases(chain: Chain) -> Iterator[Finding]:
     for name, source in chain.sources.items():
         for number, stage in chain.stages(name):
             if chain.below_from(name, number) is None and (why := _moves(stage.image)):
-                yield _base_finding(chain, source, stage.start, Place(name, number, 0), stage.image, why)
-            for i, instruction in enumerate(stage.body):
+                yield _base_finding(chain, source, stage.start, stage.image, why)
+            for instruction in stage.body:
                 for image in from_flags(instruction):
                     inside = any(image.lower() in {other.name, str(j)} for j, other in enumerate(source.dockerfile.stages))
                     if not inside and image not in chain.references and (why := _moves(image)):
-                        yield _base_finding(chain, source, instruction, Place(name, number, i), image, why)
+                        yield _base_finding(chain, source, instruction, image, why)
 
 
 def _moves(image: str) -> str:
@@ -418,10 +417,8 @@ def _moves(image: str) -> str:
     return "has no tag" if not tag else "is a tag that moves" if tag == "latest" else ""
 
 
-def _base_finding(chain: Chain, source: Source, instruction: Instruction, place: Place, image: str, why: str) -> Finding:
-    # A stage without instructions of its own has no step to start from; what stands on it has.
-    body = source.dockerfile.stages[place.stage].body
-    price = chain.price(place) if body else Price(steps=0, targets=())
+def _base_finding(chain: Chain, source: Source, instruction: Instruction, image: str, why: str) -> Finding:
+    price = chain.price(chain.twins[source.path, instruction.line])
     return Finding(
         checker=MOVING_BASE,
         level=LEVELS[MOVING_BASE],

@@ -73,8 +73,11 @@ class Chain:
         for name in self.sources:
             self._measure(name, seconds.get(name, {}))
         self.twins: dict[tuple[str, int], list[Place]] = {}
-        for place, instruction in self.everything():
-            self.twins.setdefault((self.sources[place.target].path, instruction.line), []).append(place)
+        for source in sources:
+            for number, stage in self.stages(source.name):
+                for i, instruction in enumerate((stage.start, *stage.body)):
+                    # All of a stage follows its FROM.
+                    self.twins.setdefault((source.path, instruction.line), []).append(Place(source.name, number, max(i - 1, 0)))
 
     def _measure(self, name: TargetName, recorded: Mapping[str, float]) -> None:
         for number, stage in self.stages(name):
@@ -178,12 +181,14 @@ class Chain:
             self._taken[place] = _source_words(words, self.sources[place.target].files) if words else ()
         return self._taken[place]
 
-    def price(self, start: Place, avoidable: Iterable[Place] = ()) -> Price:
-        """What it costs when an instruction has to be done again; `avoidable`: steps that would not be in a better order."""
-        path = self.sources[start.target].path
-        starts = self.twins[path, self.instruction(start).line]
+    def same(self, place: Place) -> Sequence[Place]:
+        """An instruction in every target that has it from the same file."""
+        return self.twins[self.sources[place.target].path, self.instruction(place).line]
+
+    def price(self, starts: Sequence[Place], avoidable: Iterable[Place] = ()) -> Price:
+        """What it costs when instructions of a file have to be done again; `avoidable`: steps that better order would spare."""
         steps = self.again(starts)
-        here = {start.target, *(place.target for place in starts)}
+        here = {place.target for place in starts}
         runs = [place for place in steps if self.instruction(place).keyword != "WORKDIR"]
         known = [self.seconds[place] for place in runs if place in self.seconds]
         spared = [self.seconds[place] for place in avoidable if place in self.seconds]
@@ -200,7 +205,7 @@ class Chain:
     ) -> Finding:
         """A finding at an instruction with its price."""
         source, instruction = self.sources[place.target], self.instruction(place)
-        price = self.price(place, avoidable)
+        price = self.price(self.same(place), avoidable)
         return Finding(
             checker=check,
             level=level,

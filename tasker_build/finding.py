@@ -36,17 +36,17 @@ class Price:
 
     def text(self, what: str) -> str:
         """The price in words; `what` is the event that has to be paid for, such as "an edit below `src/`"."""
-        words = [f"repeats {_count(self.steps, 'step')} here"] if self.steps else []
+        words = [f"repeats {counted(self.steps, 'step')} here"] if self.steps else []
         if self.targets:
             shown = ", ".join(self.targets[:_SHOWN_TARGETS])
             more = f" and {len(self.targets) - _SHOWN_TARGETS} more" if len(self.targets) > _SHOWN_TARGETS else ""
-            words.append(f"rebuilds {_count(len(self.targets), 'target')} below ({shown}{more})")
+            words.append(f"rebuilds {counted(len(self.targets), 'target')} below ({shown}{more})")
         told = f"{what} {' and '.join(words) or 'repeats nothing'}"
         if self.seconds is None:
             return f"{told}; no durations are recorded here"
         told += f": {about(self.seconds)}"
         told += f", {about(self.avoidable).removeprefix('about ')} of it for nothing" if self.avoidable is not None else ""
-        return told + (f" ({_count(self.unmeasured, 'step')} not measured yet)" if self.unmeasured else "")
+        return told + (f" ({counted(self.unmeasured, 'step')} not measured yet)" if self.unmeasured else "")
 
     def data(self) -> dict[str, Any]:
         """The price as data."""
@@ -126,5 +126,6 @@ def about(seconds: float) -> str:
     return f"about {seconds / _HOUR:.1f} h"
 
 
-def _count(number: int, noun: str) -> str:
+def counted(number: int, noun: str) -> str:
+    """`1 step`, `2 steps`."""
     return f"{number} {noun}{'s' if number != 1 else ''}"

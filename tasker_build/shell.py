@@ -18,6 +18,7 @@ _BREAKS = ";&|()\n`"
 _OPENERS = {"then", "do", "else", "if", "elif", "while", "until", "!", "{", "$", "time", "exec", "sudo", "env", "command", "nice"}
 _ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=")
 _SHELLS = re.compile(r"#!.*\b(sh|bash|ash|dash)\b")
+_ONLY_HEREDOCS = re.compile(r"(<<\S+\s*)+")
 _MODULE = re.compile(r"python[0-9.]*")
 _PIP = re.compile(r"pip[0-9.]*")
 
@@ -54,7 +55,7 @@ def script(instruction: Instruction) -> str:
     if not instruction.heredoc:
         return text
     body = instruction.heredoc
-    if text.startswith("<<") and (not body.startswith("#!") or _SHELLS.match(body)):
+    if _ONLY_HEREDOCS.fullmatch(text) and (not body.startswith("#!") or _SHELLS.match(body)):
         return "\n".join(line for line in body.split("\n")[:-1] if not line.lstrip().startswith("#"))
     return text
 

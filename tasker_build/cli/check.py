@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tasker_build.errors import Exit
-from tasker_build.finding import Level, sift
+from tasker_build.finding import Level, counted, sift
 from tasker_build.lint import CHECKERS, HADOLINT_IGNORED
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def command(settings: Settings, strict: bool, form: str) -> int:  # noqa: FBT001
     failed = any(finding.level in bad for result in results for finding in result.findings)
     failed = failed or (strict and any(result.missing for result in results))
     if form == "text":
-        click.echo("\n".join(_suppressed(rows, taken)))
+        click.echo("\n".join(_suppressed(rows, taken, complete=not any(result.missing for result in results))))
     else:
         document = {
             "version": 1,
@@ -69,7 +69,7 @@ def _lines(result: Result) -> Iterator[str]:
         return
     levels = [finding.level for finding in result.findings]
     told = [f"{levels.count(level)} {level}" for level in (Level.WARNING, Level.ADVICE) if level in levels]
-    yield f"{result.checker}: {result.files} files, {len(levels)} findings" + (f" ({', '.join(told)})" if told else "")
+    yield f"{result.checker}: {result.files} files, {counted(len(levels), 'finding')}" + (f" ({', '.join(told)})" if told else "")
     for finding in result.findings:
         level = f" ({finding.level})" if finding.level is not Level.ERROR else ""
         yield f"  {finding.path}:{finding.line}: {finding.checker}{level}: {finding.message}"
@@ -79,10 +79,11 @@ def _lines(result: Result) -> Iterator[str]:
             yield f"    cost: {finding.cost}"
 
 
-def _suppressed(rows: Sequence[Suppression], taken: Mapping[int, int]) -> Iterator[str]:
-    yield f"suppressed on purpose: {', '.join(HADOLINT_IGNORED)} everywhere; {sum(taken.values())} findings by the spec"
+def _suppressed(rows: Sequence[Suppression], taken: Mapping[int, int], *, complete: bool) -> Iterator[str]:
+    yield f"suppressed on purpose: {', '.join(HADOLINT_IGNORED)} everywhere; {counted(sum(taken.values()), 'finding')} by the spec"
     for i, row in enumerate(rows):
-        count = f"{taken[i]} finding{'s' if taken[i] != 1 else ''}" if taken[i] else "nothing, it can go"
+        count = counted(taken[i], "finding")
+        count += ", it can go" if complete and not taken[i] else ""
         yield f"  {row.span}: {row.check} in {row.path}: {count} ({row.why})"
 
 

@@ -335,6 +335,84 @@ def test_the_schema_is_json(tool: Callable[..., Result]) -> None:
     assert {"version", "project", "targets"} == set(schema["required"])
 
 
+# check.
+
+COSTLY = {
+    "tpl/t.j2": "FROM debian:13\nCOPY a.txt /\nRUN apt-get update && apt-get install --yes jq\n",
+    "tpl/u.j2": FILES["tpl/u.j2"] + "RUN x\n",
+}
+
+
+def no_other_checkers(monkeypatch: pytest.MonkeyPatch) -> None:
+    from tasker_build.lint import cached_well  # noqa: PLC0415
+
+    monkeypatch.setattr("tasker_build.cli.check.CHECKERS", (cached_well,))
+
+
+def test_check_prices_what_it_finds(tool: Callable[..., Result], here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    no_other_checkers(monkeypatch)
+    write_files(here, COSTLY)
+    result = tool("check")
+    assert result.code == 0
+    assert result.out.split("\n")[1:] == [
+        "caching: 2 files, 1 finding (1 warning)",
+        (
+            "  base/Dockerfile:3: sources-before-dependencies (warning): `a.txt` is copied before dependencies are installed (line 4): "
+            "move it below them (their manifests may stay above)"
+        ),
+        "    from: tpl/t.j2:2",
+        "    cost: an edit of `a.txt` repeats 2 steps here and rebuilds 1 target below (app); no durations are recorded here",
+        "suppressed on purpose: DL3008 everywhere; 0 findings by the spec",
+        "",
+    ]
+    assert tool("check", "--strict").code == 3
+    steps = [
+        {"target": "base", "name": "[3/3] RUN apt-get update && apt-get install --yes jq", "cached": False, "seconds": 300.0},
+        {"target": "app", "name": "[1/1] RUN x", "cached": False, "seconds": 360.0},
+    ]
+    summary = {"version": 1, "results": [{"target": "app", "seconds": 700, "run": 1, "cached": 0, "steps": steps}]}
+    write_files(here, {".tasker-build/runs/20260101T000000-1/summary.json": json.dumps(summary)})
+    told = tool("check").out
+    assert "rebuilds 1 target below (app): about 11 min, 5 min of it for nothing (1 step not measured yet)" in told
+
+
+def test_advice_fails_no_check(tool: Callable[..., Result], here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    no_other_checkers(monkeypatch)
+    write_files(here, {"tpl/t.j2": "FROM debian:13\nARG V\nRUN one\nRUN two $V\n"})
+    assert "early-value (advice)" in tool("check", "--strict").out
+    assert tool("check", "--strict").code == 0
+
+
+def test_what_is_right_as_it_is_is_suppressed_with_its_reason(
+    tool: Callable[..., Result], here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    no_other_checkers(monkeypatch)
+    write_files(here, COSTLY)
+    suppress = "suppress:\n  - {check: sources-before-dependencies, path: base/*, why: small}\n  - {check: copy-all, why: old}\n"
+    (here / "stacks.yaml").write_text(SMALL + suppress)
+    result = tool("check", "--strict")
+    assert result.code == 0
+    assert "caching: 2 files, 0 findings" in result.out
+    assert "1 finding by the spec" in result.out
+    assert "sources-before-dependencies in base/*: 1 finding (small)" in result.out
+    assert "copy-all in *: 0 findings, it can go (old)" in result.out
+    (here / "stacks.yaml").write_text(SMALL + "suppress: [{check: copy-all}]\n")
+    assert "suppress[0] lacks `why`" in tool("check").err
+
+
+def test_check_as_json_is_one_document(tool: Callable[..., Result], here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    no_other_checkers(monkeypatch)
+    write_files(here, COSTLY)
+    result = tool("check", "--strict", "--format", "json")
+    document = json.loads(result.out)
+    assert (result.code, document["ok"], document["targets"]) == (3, False, 2)
+    (finding,) = document["checkers"][0]["findings"]
+    assert (finding["check"], finding["level"], finding["path"], finding["line"], finding["origin"]) == (
+        *("sources-before-dependencies", "warning", "base/Dockerfile", 3, "tpl/t.j2:2"),
+    )
+    assert finding["price"] == {"steps": 2, "targets": ["app"], "seconds": None, "avoidable_seconds": None, "unmeasured_steps": 0}
+
+
 # As a process of its own.
 
 

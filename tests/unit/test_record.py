@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tasker_build.fingerprint import Fact, Facts, Group
 from tasker_build.plan import Wanted
-from tasker_build.record import KEPT_FACTS, KEPT_RUNS, Records
+from tasker_build.record import KEPT_FACTS, KEPT_RUNS, Records, durations, step_durations
 from tasker_build.spec.model import TargetName
 
 if TYPE_CHECKING:
@@ -161,3 +161,31 @@ def test_any_cut_or_flipped_record_is_none_or_a_record(data: st.DataObject, tmp_
     at = data.draw(st.integers(0, len(text) - 1))
     damage(records, data.draw(st.sampled_from([text[:at], text[:at] + "#" + text[at + 1 :], text[:at] + text[at + 1 :]])))
     assert len(records.known([NAME])) <= 1
+
+
+def run_of(records: Records, day: int, *rows: object) -> None:
+    run = records.folder / "runs" / f"202001{day:02}T000000-1"
+    run.mkdir(parents=True)
+    records.summarise(run, {"version": 1, "results": list(rows)})
+
+
+def built(seconds: float, run: int, *steps: tuple[str, str, bool, float]) -> dict[str, object]:
+    rows = [{"target": target, "name": name, "cached": cached, "seconds": took} for target, name, cached, took in steps]
+    return {"target": "api", "result": "built", "seconds": seconds, "run": run, "cached": 3, "steps": rows}
+
+
+def test_a_build_that_found_everything_cached_is_no_measure(records: Records) -> None:
+    for day, (seconds, run) in enumerate([(600.0, 4), (5.0, 0), (6.0, 0), (500.0, 1), (7.0, 0)], 1):
+        run_of(records, day, built(seconds, run))
+    assert durations(records) == {"api": 550.0}
+
+
+def test_steps_are_measured_when_they_run_whoever_was_being_built(records: Records) -> None:
+    assert step_durations(records) == {}
+    run_of(records, 1, built(9, 1, ("base", "[2/2] RUN a", False, 4.0), ("api", "[2/3] RUN b", False, 1.0)))
+    run_of(records, 2, built(9, 1, ("base", "[2/2] RUN a", True, 0.0), ("api", "[2/3] RUN b", False, 3.0)))
+    run_of(records, 3, {"target": "x", "result": "failed"}, built(9, 1, ("api", "[2/2] RUN b", False, 7.0)))
+    run_of(records, 4, built(9, 1, ("api", "[2/2] RUN b", False, None)))  # type: ignore[arg-type]
+    found = step_durations(records)
+    assert found == {"base": {"[2/2] RUN a": 4.0}, "api": {"[2/2] RUN b": 7.0, "[2/3] RUN b": 2.0}}
+    assert list(found[TargetName("api")]) == ["[2/2] RUN b", "[2/3] RUN b"]  # the newest form first
