@@ -83,11 +83,11 @@ class Finding:
     def data(self) -> dict[str, Any]:
         """The finding as data."""
         return {
-            "check": self.name,
-            "level": self.level.value,
+            "checker": self.checker,
             "path": self.path,
             "line": self.line,
             "message": self.message,
+            "level": self.level.value,
             "origin": self.origin or None,
             "cost": self.cost or None,
             "price": self.price.data() if self.price else None,

@@ -149,6 +149,26 @@ class Plan:
         return any(step.action not in {Action.KEEP, Action.FORGET} for step in self.steps)
 
 
+def states(plan: Plan) -> Mapping[TargetName, frozenset[str]]:
+    """What each target of a plan is, in the words of `state:`; a plan of all targets says it of all."""
+    return {step.target: frozenset(_states(step)) for step in plan.steps if step.action is not Action.FORGET}
+
+
+def _states(step: Step) -> Iterator[str]:
+    kinds = {reason.kind for reason in step.reasons}
+    if step.action is Action.KEEP:
+        yield "unmodified"
+    elif step.action is Action.RETAG:
+        yield "retag"
+    else:
+        yield "stale"
+        yield from (kind.value for kind in (Kind.NEW, Kind.MISSING, Kind.PARENT) if kind in kinds)
+        # As in dbt: what is new has been modified, and what only stands on it has not (`state:modified+` takes it along).
+        if step.action is not Action.CASCADE:
+            yield "modified"
+        yield from (f"modified.{kind.value}" for kind in kinds)
+
+
 def make_plan(
     project: str,
     wanted: Sequence[Wanted],

@@ -1,6 +1,6 @@
-"""The selection language → target names: `x`, `+x`, `x+`, `2+x`, `x+1`, `@x`, globs, `tag:`, `kind:`, `file:`.
+"""The selection language → target names: `x`, `+x`, `x+`, `2+x`, `x+1`, `@x`, globs, `tag:`, `kind:`, `file:`, `state:`.
 
-Commas intersect, repeats unite.
+Commas intersect, repeats unite. States are what a plan says of each target; whoever has one hands them in.
 """
 
 from __future__ import annotations
@@ -21,11 +21,34 @@ if TYPE_CHECKING:
     from tasker_build.spec.model import Spec, TargetName
 
 _TERM = re.compile(r"(?P<at>@)?(?:(?P<up>\d*)\+)?(?P<core>[^+@]+?)(?:\+(?P<down>\d*))?")
-METHODS = ("tag", "kind", "file")
+STATES = ("new", "missing", "modified", "parent", "stale", "retag", "unmodified")
+"""States by name; `modified.REASON` is one, too."""
 
 
-def select(words: Sequence[str], spec: Spec, graph: Graph, closures: Mapping[TargetName, Closure]) -> frozenset[TargetName]:
+def asks_for_state(words: Sequence[str]) -> bool:
+    """Whether a selection cannot be read without a plan."""
+    matches = (_TERM.fullmatch(part) for word in words for part in word.split(","))
+    return any(match is not None and match["core"].startswith("state:") for match in matches)
+
+
+def select(
+    words: Sequence[str],
+    spec: Spec,
+    graph: Graph,
+    closures: Mapping[TargetName, Closure],
+    states: Mapping[TargetName, frozenset[str]] | None = None,
+    *,
+    may_be_empty: bool = False,
+) -> frozenset[TargetName]:
     """Return the targets that any of the words names; all of them when there are no words.
+
+    Args:
+        words: the selection.
+        spec: the spec.
+        graph: its targets.
+        closures: what each target reads.
+        states: what state each target is in; None: nobody asked the engine.
+        may_be_empty: that no target is in a state is fine; a word that could never match is not.
 
     Raises:
         SelectionError: a word that cannot be read or matches nothing: selecting nothing is never what was meant.
@@ -33,20 +56,30 @@ def select(words: Sequence[str], spec: Spec, graph: Graph, closures: Mapping[Tar
     if not words:
         return frozenset(graph)
     problems: list[Problem] = []
+    nothing: list[Problem] = []  # words that are right and find nothing today: only a mistake when nothing else is found
     chosen: set[TargetName] = set()
     for word in words:
-        parts = [_term(part, spec, graph, closures, problems) for part in word.split(",")]
+        missed = nothing if asks_for_state([word]) else problems
+        parts = [_term(part, spec, graph, closures, states, problems, nothing) for part in word.split(",")]
         found = set.intersection(*parts)
         if not found and all(parts):
-            problems.append(Problem(code="S030", message=f"nothing matches all of `{word}`"))
+            missed.append(Problem(code="S030", message=f"nothing matches all of `{word}`"))
         chosen |= found
+    if not chosen and not may_be_empty:
+        problems += nothing
     if problems:
         raise SelectionError(problems)
     return frozenset(chosen)
 
 
 def _term(
-    text: str, spec: Spec, graph: Graph, closures: Mapping[TargetName, Closure], problems: list[Problem]
+    text: str,
+    spec: Spec,
+    graph: Graph,
+    closures: Mapping[TargetName, Closure],
+    states: Mapping[TargetName, frozenset[str]] | None,
+    problems: list[Problem],
+    nothing: list[Problem],
 ) -> set[TargetName]:
     match = _TERM.fullmatch(text)
     if match is None:
@@ -54,12 +87,13 @@ def _term(
             Problem(
                 code="S030",
                 message=f"`{text}` is not a selection",
-                hints=("forms: x  +x  x+  @x  glob*  tag:x  kind:x  file:x",),
+                hints=("forms: x  +x  x+  @x  glob*  tag:x  kind:x  file:x  state:x",),
             )
         )
         return set()
-    core = _core(match["core"], spec, graph, closures)
-    if not core:
+    if match["core"].startswith("state:"):
+        core = _in_state(match["core"].removeprefix("state:"), graph, states, problems, nothing)
+    elif not (core := _core(match["core"], spec, graph, closures)):
         hints = nearest(match["core"], graph) or ("`tasker-build ls` lists the targets",)
         problems.append(Problem(code="S030", message=f"no target matches `{match['core']}`", hints=hints))
         return set()
@@ -91,3 +125,25 @@ def _core(core: str, spec: Spec, graph: Graph, closures: Mapping[TargetName, Clo
     if method == "file":
         return {name for name in graph if closures[name].files([value])}
     return set()
+
+
+def _in_state(
+    state: str,
+    graph: Graph,
+    states: Mapping[TargetName, frozenset[str]] | None,
+    problems: list[Problem],
+    nothing: list[Problem],
+) -> set[TargetName]:
+    if state not in STATES and not state.startswith("modified."):
+        hints = nearest(state, STATES) or (f"states: {', '.join(STATES)}, modified.REASON",)
+        problems.append(Problem(code="S034", message=f"`state:{state}` is no state", hints=hints))
+        return set()
+    if states is None:
+        hints = ("leave --offline out",)
+        problems.append(Problem(code="S034", message=f"only an engine can say what is `state:{state}`", hints=hints))
+        return set()
+    found = {name for name in graph if state in states[name]}
+    if not found:
+        hints = ("`tasker-build plan --all` shows what each target is",)
+        nothing.append(Problem(code="S030", message=f"no target is `state:{state}`", hints=hints))
+    return found

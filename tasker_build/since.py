@@ -13,11 +13,14 @@ from typing import IO, TYPE_CHECKING
 
 from tasker_build.errors import Problem, ProblemsError, SelectionError
 from tasker_build.project import Project
+from tasker_build.selector import asks_for_state, select
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from tasker_build.spec.model import TargetName
+
+    States = Callable[[], Mapping[TargetName, frozenset[str]]]
 
 
 def affected_since(project: Project, revision: str) -> frozenset[TargetName]:
@@ -74,18 +77,32 @@ def _plain(member: tarfile.TarInfo, folder: str) -> tarfile.TarInfo | None:
     return member if member.issym() else tarfile.data_filter(member, folder)
 
 
-def chosen(project: Project, selection: Sequence[str], exclude: Sequence[str], since: str | None) -> tuple[str, ...]:
-    """The words of a selection with `--exclude` and `--since` worked in; the words themselves where neither is given.
+def chosen(
+    project: Project,
+    selection: Sequence[str],
+    exclude: Sequence[str],
+    since: str | None,
+    states: States | None = None,
+) -> tuple[str, ...]:
+    """The words of a selection with `state:`, `--exclude` and `--since` worked in; the words themselves where there is none.
+
+    Args:
+        project: the project.
+        selection: what was named.
+        exclude: what is left out.
+        since: a Git revision.
+        states: asks what state each target is in; only called for a selection that wants to know. None: nobody may ask.
 
     Raises:
         SelectionError: nothing is left: selecting nothing is never what was meant.
     """
-    if not exclude and since is None:
+    wants_states = asks_for_state([*selection, *exclude])
+    if not exclude and since is None and not wants_states:
         return tuple(selection)
-    from tasker_build.selector import select  # noqa: PLC0415
-
-    names = select(selection, project.spec, project.graph, project.closures)
-    names -= select(exclude, project.spec, project.graph, project.closures) if exclude else frozenset()
+    known = states() if wants_states and states else None
+    names = select(selection, project.spec, project.graph, project.closures, known)
+    if exclude:
+        names -= select(exclude, project.spec, project.graph, project.closures, known, may_be_empty=True)
     names &= affected_since(project, since) if since is not None else names
     if not names:
         what = f"no selected target differs from `{since}`" if since is not None else "everything selected is excluded"

@@ -14,7 +14,7 @@ from typing import IO, TYPE_CHECKING
 import click
 from click.core import ParameterSource
 
-from tasker_build.cli.planning import plan_again, plan_project, read_plan
+from tasker_build.cli.planning import plan_again, plan_project, read_plan, states_of
 from tasker_build.engine.docker import DockerEngine, buildx
 from tasker_build.errors import Exit, RefusedError
 from tasker_build.executor import Built, Executor, Failed, Kept, Retagged, Skipped
@@ -75,7 +75,10 @@ def command(
         version = saved.asked.version
     project = settings.project(version)
     project.wanted  # noqa: B018 - every mistake of the user's comes before the engine's
-    selection = selection if saved else chosen(project, selection, exclude, since)
+    if saved is None:
+        states = states_of(project, builder)
+        selection = chosen(project, selection, exclude, since, states)
+        rebuild = chosen(project, rebuild, (), None, states)
     engine = DockerEngine.connect(builder)
     engine.version()
     if saved is not None and file is not None:

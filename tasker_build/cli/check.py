@@ -49,15 +49,16 @@ def command(settings: Settings, strict: bool, form: str) -> int:  # noqa: FBT001
         click.echo("\n".join(_suppressed(rows, taken, complete=not any(result.missing for result in results))))
     else:
         document = {
+            "format": "tasker-build check",
             "version": 1,
             "ok": not failed,
             **counts,
             "checkers": [_data(result) for result in results],
-            "suppressed": [
+            "suppressed": list(HADOLINT_IGNORED),
+            "suppressed_by_spec": [
                 {"check": row.check, "path": row.path, "why": row.why, "place": str(row.span), "findings": taken[i]}
                 for i, row in enumerate(rows)
             ],
-            "never_reported": list(HADOLINT_IGNORED),
         }
         click.echo(json.dumps(document, indent=2))
     return Exit.BAD_INPUT if failed else Exit.OK
@@ -80,7 +81,8 @@ def _lines(result: Result) -> Iterator[str]:
 
 
 def _suppressed(rows: Sequence[Suppression], taken: Mapping[int, int], *, complete: bool) -> Iterator[str]:
-    yield f"suppressed on purpose: {', '.join(HADOLINT_IGNORED)} everywhere; {counted(sum(taken.values()), 'finding')} by the spec"
+    count = counted(sum(taken.values()), "finding")
+    yield f"suppressed on purpose: {', '.join(HADOLINT_IGNORED)} everywhere; {count} by the spec"
     for i, row in enumerate(rows):
         count = counted(taken[i], "finding")
         count += ", it can go" if complete and not taken[i] else ""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from tasker_build.cli.planning import states_of
 from tasker_build.selector import select
 from tasker_build.since import chosen
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 @click.pass_obj
 def command(settings: Settings, selection: tuple[str, ...], exclude: tuple[str, ...], since: str | None, form: str) -> None:
     project = settings.project()
-    words = chosen(project, selection, exclude, since)
+    words = chosen(project, selection, exclude, since, states_of(project))
     selected = select(words, project.spec, project.graph, project.closures)
     names = [name for name in project.order if name in selected]
     if form == "json":

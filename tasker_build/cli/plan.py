@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tasker_build.cli.planning import plan_project, plan_to_save, write_plan
+from tasker_build.cli.planning import plan_project, plan_to_save, states_of, write_plan
 from tasker_build.engine.docker import DockerEngine
 from tasker_build.errors import Exit
 from tasker_build.saved import Asked
@@ -78,7 +78,9 @@ def command(
     if out and (offline or out.suffix != ".json"):
         raise click.UsageError("--out wants a file that ends in .json, and an engine: leave --offline out")
     project = settings.project(version)
-    selection = chosen(project, selection, exclude, since)
+    states = None if offline else states_of(project)
+    selection = chosen(project, selection, exclude, since, states)
+    rebuild = chosen(project, rebuild, (), None, states)
     if out:
         plan = _save(project, Asked(selection=selection, rebuild=rebuild, version=version), out)
     else:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from hashlib import sha256
 from typing import TYPE_CHECKING, Protocol
 
 from tasker_build.errors import RefusedError, SelectionError
-from tasker_build.plan import Observed, Plan, make_plan
+from tasker_build.plan import Observed, Plan, make_plan, states
 from tasker_build.selector import select
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from tasker_build.engine.api import Engine, Image
     from tasker_build.project import Project
     from tasker_build.saved import Asked, SavedPlan
+    from tasker_build.since import States
 
 _MOST_MOVED = 60
 
@@ -57,6 +59,17 @@ def _plan(project: Project, observed: Observed, selection: Sequence[str], forced
         selected=selected | rebuild,
         forced=rebuild,
     )
+
+
+def states_of(project: Project, builder: str | None = None) -> States:
+    """A way to ask what state each target is in, for `state:` in a selection: everything is planned, once, and only if asked.
+
+    Raises:
+        EngineError: on asking: the engine does not answer.
+    """
+    from tasker_build.engine.docker import DockerEngine  # noqa: PLC0415
+
+    return functools.cache(lambda: states(plan_project(project, DockerEngine.connect(builder), ())))
 
 
 def plan_to_save(project: Project, engine: EngineWithIdentity, asked: Asked) -> SavedPlan:

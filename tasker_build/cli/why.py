@@ -8,9 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tasker_build.cli.planning import states_of
 from tasker_build.errors import Exit, Problem, SelectionError, nearest
+from tasker_build.selector import asks_for_state
+from tasker_build.since import chosen
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from tasker_build.cli import Settings
     from tasker_build.explain import Situation
     from tasker_build.project import Project
@@ -18,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @click.command("why")
-@click.argument("what", metavar="TARGET | A B | IMAGE", nargs=-1, required=True)
+@click.argument("what", metavar="TARGET | A B | IMAGE | state:STATE", nargs=-1, required=True)
 @click.option("--steps", is_flag=True, help="Set the last run's prediction beside what BuildKit did.")
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", help="Form of the output.")
 @click.option("--version", "version", default="latest", help="Version for image tags.")
@@ -26,9 +31,13 @@ if TYPE_CHECKING:
 def command(settings: Settings, what: tuple[str, ...], steps: bool, form: str, version: str) -> int:  # noqa: FBT001
     from tasker_build.view import why  # noqa: PLC0415
 
-    if len(what) > 2 or (steps and len(what) != 1):  # noqa: PLR2004
+    by_state = asks_for_state(what) and not steps
+    if not by_state and (len(what) > 2 or (steps and len(what) != 1)):  # noqa: PLR2004
         raise click.UsageError("name one target or image, or two targets; --steps goes with one target")
     project = settings.project(version)
+    if by_state:
+        _explain_all(project, chosen(project, what, (), None, states_of(project)), form)
+        return Exit.OK
     if len(what) == 2:  # noqa: PLR2004
         one, other = (_target(project, word) for word in what)
         path, roles = _path(project, one, other)
@@ -57,6 +66,16 @@ def command(settings: Settings, what: tuple[str, ...], steps: bool, form: str, v
 
 def _say(form: str, text: str, data: dict[str, Any]) -> None:
     click.echo(json.dumps(data, indent=2) if form == "json" else text)
+
+
+def _explain_all(project: Project, names: Sequence[str], form: str) -> None:
+    from tasker_build.explain import explain  # noqa: PLC0415
+    from tasker_build.view import why  # noqa: PLC0415
+
+    situation = _situation(project)
+    found = [explain(name, situation) for name in project.order if name in names]
+    data = {"version": 1, "kind": "targets", "targets": [why.explanation_data(row) for row in found]}
+    _say(form, "\n\n".join(why.explanation_text(row) for row in found), data)
 
 
 def _target(project: Project, word: str) -> TargetName:

@@ -407,7 +407,7 @@ def test_check_as_json_is_one_document(tool: Callable[..., Result], here: Path, 
     document = json.loads(result.out)
     assert (result.code, document["ok"], document["targets"]) == (3, False, 2)
     (finding,) = document["checkers"][0]["findings"]
-    assert (finding["check"], finding["level"], finding["path"], finding["line"], finding["origin"]) == (
+    assert (finding["checker"], finding["level"], finding["path"], finding["line"], finding["origin"]) == (
         *("sources-before-dependencies", "warning", "base/Dockerfile", 3, "tpl/t.j2:2"),
     )
     assert finding["price"] == {"steps": 2, "targets": ["app"], "seconds": None, "avoidable_seconds": None, "unmeasured_steps": 0}
