@@ -19,6 +19,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
 
+_WORDS_ONLY = {"FROM", "COPY", "ADD", "EXPOSE"}
+"""Instructions that are lists of words. A RUN's blanks are part of what its shell reads, and of BuildKit's key."""
+_QUOTES = re.compile(r"[\\\"'\[]")
+_BLANKS = re.compile(r"[ \t\v\f\r]+")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Instruction:
     """One instruction: `value` is everything after the keyword, continuation lines joined as BuildKit joins them."""
@@ -32,7 +38,10 @@ class Instruction:
     @property
     def canonical(self) -> str:
         """The instruction as it counts for the image: no comments, no line breaks but those of a heredoc."""
-        return f"{self.keyword} {self.value}" + (f"\n{self.heredoc}" if self.heredoc else "")
+        value = self.value
+        if self.keyword in _WORDS_ONLY and not _QUOTES.search(value):
+            value = _BLANKS.sub(" ", value)
+        return f"{self.keyword} {value}" + (f"\n{self.heredoc}" if self.heredoc else "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

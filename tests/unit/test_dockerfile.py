@@ -36,6 +36,10 @@ def canonical(text: str) -> list[str]:
         ("FROM a\nRUN echo '# no comment'\n", ["FROM a", "RUN echo '# no comment'"]),
         ("FROM a\nRUN x \\", ["FROM a", "RUN x"]),
         ("ARG V=1\nFROM a:${V}\n", ["ARG V=1", "FROM a:${V}"]),
+        ("FROM  a\tAS  b\nCOPY  x \\\n   y  /d/\n", ["FROM a AS b", "COPY x y /d/"]),
+        ("FROM a\nRUN x  y\nENV A=b  C=d\n", ["FROM a", "RUN x  y", "ENV A=b  C=d"]),
+        ('FROM a\nCOPY ["x  y",  "/d/"]\nADD a\\  b /d/\n', ["FROM a", 'COPY ["x  y",  "/d/"]', "ADD a\\  b /d/"]),
+        ("FROM a\nCOPY x\u00a0\u00a0y /d/\n", ["FROM a", "COPY x\u00a0\u00a0y /d/"]),
     ],
 )
 def test_instructions_as_they_count(text: str, expected: list[str]) -> None:

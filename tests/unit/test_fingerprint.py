@@ -153,6 +153,7 @@ NOTHING: dict[str, Callable[[Path], None]] = {
     "the order of targets in the spec": reorder,
     "a tag": edit("stacks.yaml", "template: other.j2", "template: other.j2\n    tags: [x]"),
     "a comment in a template": edit("tpl/other.j2", "COPY", "# why\n\n{# and why not #}COPY"),
+    "blanks between words of a COPY": edit("tpl/other.j2", "COPY ", "COPY   "),
     "an empty folder": lambda root: (root / "web/empty").mkdir(),
     "the rendered files": add("docker/app/Dockerfile"),
     "permissions other than the exec bit": lambda root: (root / "web/index.html").chmod(0o600),
