@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import shlex
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from tasker_build.chain import STEPS, WHOLE, Chain, Place, context_words, is_manifest, is_remote, origin_of
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
     from tasker_build.chain import Source
     from tasker_build.dockerfile import Instruction, Stage
-    from tasker_build.graph import Graph
     from tasker_build.shell import Command
     from tasker_build.spec.model import TargetName
 
@@ -42,6 +42,7 @@ LEVELS = {
 }
 """Every check of this module. None of them makes an image wrong, so none fails `check` by itself."""
 
+_SHOWN = 4
 _WORTH_SAYING = 1.0
 """Seconds below which a measured cost is no news."""
 
@@ -49,7 +50,6 @@ _WORTH_SAYING = 1.0
 def find(
     sources: Sequence[Source],
     references: Mapping[str, TargetName],
-    graph: Graph,
     seconds: Mapping[TargetName, Mapping[str, float]],
 ) -> tuple[Finding, ...]:
     """Look for everything that `LEVELS` names.
@@ -57,13 +57,12 @@ def find(
     Args:
         sources: every target, parents before children.
         references: image reference in FROM and --from → the target it names.
-        graph: the targets.
         seconds: target → recorded step (`[stage 2/5] RUN …`) → how long it takes when it runs; the newest first.
 
     Returns:
         The findings in the order of files and lines; one for each check and line, however many targets share the file.
     """
-    chain = Chain(sources, references, graph, seconds)
+    chain = Chain(sources, references, seconds)
     found = [
         *_sources_first(chain),
         *_copy_all(chain),
@@ -130,20 +129,23 @@ def _is_local(word: str) -> bool:
     return word.startswith((".", "/")) or word.endswith((".whl", ".tar.gz", ".deb", ".rpm"))
 
 
-def _names(instruction: Instruction, words: Sequence[str], target: str) -> bool:
-    """Whether a RUN step names what was copied before it, other than as a place of manifests: then it needs it."""
-    text = re.sub(r"\bcd\s+\S+", "", script(instruction))
-    for token in re.split(r"[\s\"';&|()=<>]+", text):
-        path = re.sub(r"^(\./|/)+", "", token).rstrip("/")
-        if not path:
-            continue
+@lru_cache(maxsize=1 << 12)
+def _needs(step: Instruction, words: tuple[str, ...], copy: Instruction) -> bool:
+    """Whether a RUN step names what was copied before it, other than as a place of manifests."""
+    target = _file_target(copy) if copy.keyword != "RUN" else ""
+    for path in _paths_in(step):
         file = path.rpartition("/")[2]
-        if target and path == target:
+        if path == target:
             return True
         for word in words:
             if word not in WHOLE and (file == word.rpartition("/")[2] or (path.startswith(f"{word}/") and not is_manifest(path))):
                 return True
     return False
+
+
+def _paths_in(step: Instruction) -> frozenset[str]:
+    text = re.sub(r"\bcd\s+\S+", "", script(step))
+    return frozenset(re.sub(r"^(\./|/)+", "", word).rstrip("/") for word in re.split(r"[\s\"';&|()=<>]+", text)) - {""}
 
 
 def _file_target(instruction: Instruction) -> str:
@@ -158,12 +160,13 @@ def _sources_first(chain: Chain) -> Iterator[Finding]:
     steps: dict[tuple[TargetName, int], list[Place]] = {}  # … → installations below them
     for name in chain.sources:
         for number, stage in chain.stages(name):
-            installing = [i for i, step in enumerate(stage.body) if step.keyword == "RUN" and _installs(step)]
-            line = chain.line(name, number) if installing else ()
-            for i in installing:
+            for i, step in enumerate(stage.body):
+                if step.keyword != "RUN" or not _installs(step):
+                    continue
                 here = Place(name, number, i)
-                for place in line[: line.index(here) + 1]:
-                    if _is_too_early(chain, place, here):
+                above = [place for place in chain.copies(name, number) if place[:2] != here[:2] or place.row < i]
+                for place in [*above, here]:
+                    if chain.taken(place) and not _needs(step, chain.taken(place), chain.instruction(place)):
                         late.setdefault(place[:2], []).append(place)
                         steps.setdefault(place[:2], []).append(here)
     for stage_key, places in late.items():
@@ -187,14 +190,6 @@ def _installs(instruction: Instruction) -> bool:
     return any(_reads_files(command) is not None for command in commands(instruction))
 
 
-def _is_too_early(chain: Chain, copy: Place, run: Place) -> bool:
-    taken, step = chain.instruction(copy), chain.instruction(run)
-    if taken.keyword == "RUN" and copy != run:
-        return False  # what another step mounts is no layer below this one
-    words = chain.taken(copy)
-    return bool(words) and not _names(step, words, _file_target(taken) if taken.keyword != "RUN" else "")
-
-
 def _verb(instruction: Instruction) -> str:
     return "is mounted while" if instruction.keyword == "RUN" else "is copied"
 
@@ -202,8 +197,12 @@ def _verb(instruction: Instruction) -> str:
 def _paths(words: Sequence[str], *, edit: bool = False) -> str:
     if any(word in WHOLE for word in words):
         return "of any file of the context" if edit else "the whole context"
-    shown = ", ".join(f"`{word}`" for word in words[:3]) + (f" and {len(words) - 3} more" if len(words) > 3 else "")  # noqa: PLR2004
+    shown = _listed([f"`{word}`" for word in words])
     return f"of {shown}" if edit else shown
+
+
+def _listed(words: Sequence[str]) -> str:
+    return ", ".join(words[:_SHOWN]) + (f" and {len(words) - _SHOWN} more" if len(words) > _SHOWN else "")
 
 
 def _where(chain: Chain, places: Sequence[Place], first: Place) -> str:
@@ -214,7 +213,7 @@ def _where(chain: Chain, places: Sequence[Place], first: Place) -> str:
         else f"{chain.sources[place.target].path}:{chain.instruction(place).line}"
         for place in places
     ]
-    return ", ".join(dict.fromkeys(shown))
+    return _listed(tuple(dict.fromkeys(shown)))
 
 
 def _copy_all(chain: Chain) -> Iterator[Finding]:
@@ -462,7 +461,7 @@ def _repeated(chain: Chain) -> Iterator[Finding]:
 def _repeated_finding(chain: Chain, root: str, steps: Sequence[Sequence[Place]]) -> Iterator[Finding]:
     first, *others = steps[0]
     times = [[chain.seconds[place] for place in places if place in chain.seconds] for places in steps]
-    saved = sum(sum(row) - max(row) for row in times if len(row) > 1)
+    saved = round(sum(sum(row) - max(row) for row in times if len(row) > 1), 3)
     measured = any(len(row) > 1 for row in times)
     if measured and saved < _WORTH_SAYING:
         return
@@ -475,7 +474,7 @@ def _repeated_finding(chain: Chain, root: str, steps: Sequence[Sequence[Place]])
         if measured
         else f"saves {count - 1} of its {count} runs where there is no cache; no durations are recorded here"
     )
-    where = ", ".join(f"{chain.sources[place.target].path}:{chain.instruction(place).line}" for place in others)
+    where = _listed([f"{chain.sources[place.target].path}:{chain.instruction(place).line}" for place in others])
     yield Finding(
         checker=REPEATED,
         level=LEVELS[REPEATED],

@@ -1,7 +1,7 @@
 """All Dockerfiles as one chain: which step stands on which, across stages, files and targets, and what it costs to repeat some.
 
-A step counts as BuildKit counts: RUN, COPY, ADD and WORKDIR make one. The graph says which targets follow, recorded builds how
-long their steps take.
+A step counts as BuildKit counts: RUN, COPY, ADD and WORKDIR make one. The edges of the graph, seen from here, are every FROM and
+--from that names a target; recorded builds say how long steps take.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from tasker_build.dockerfile import Dockerfile, Instruction, Stage
-    from tasker_build.graph import Graph
     from tasker_build.spec.model import TargetName
 
 STEPS = {"RUN", "COPY", "ADD", "WORKDIR"}
@@ -62,16 +61,19 @@ class Chain:
         self,
         sources: Sequence[Source],
         references: Mapping[str, TargetName],
-        graph: Graph,
         seconds: Mapping[TargetName, Mapping[str, float]],
     ) -> None:
         self.sources = {source.name: source for source in sources}
-        self.references, self.graph = references, graph
+        self.order = {source.name: i for i, source in enumerate(sources)}
+        self.references = references
         self._taken: dict[Place, tuple[str, ...]] = {}
+        self._copies: dict[tuple[TargetName, int], tuple[Place, ...]] = {}
         self.needed = {source.name: _needed(source) for source in sources}
         self.seconds: dict[Place, float] = {}
         for name in self.sources:
             self._measure(name, seconds.get(name, {}))
+        self.users: dict[tuple[TargetName, int], list[Place]] = {}
+        self._link()
         self.twins: dict[tuple[str, int], list[Place]] = {}
         for source in sources:
             for number, stage in self.stages(source.name):
@@ -127,43 +129,44 @@ class Chain:
             name, number = under
         return self.sources[name].dockerfile.stages[number].image
 
-    def line(self, name: TargetName, number: int) -> tuple[Place, ...]:
-        """Everything a stage stands on, and its own instructions, the first that is executed first."""
-        found: list[Place] = []
+    def copies(self, name: TargetName, number: int) -> Iterator[Place]:
+        """What a stage stands on that brings sources from the context, from itself up."""
         under: tuple[TargetName, int] | None = (name, number)
         while under is not None:
-            body = self.sources[under[0]].dockerfile.stages[under[1]].body
-            found += (Place(*under, i) for i in reversed(range(len(body))))
+            if under not in self._copies:
+                self._copies[under] = tuple(self._copies_of(*under))
+            yield from self._copies[under]
             under = self.below_from(*under)
-        return tuple(reversed(found))
+
+    def _copies_of(self, name: TargetName, number: int) -> Iterator[Place]:
+        for i, instruction in enumerate(self.sources[name].dockerfile.stages[number].body):
+            place = Place(name, number, i)
+            if instruction.keyword in {"COPY", "ADD"} and self.taken(place):
+                yield place
 
     def again(self, starts: Iterable[Place]) -> tuple[Place, ...]:
-        """The steps that run again when these instructions do, in build order."""
+        """Where each stage begins to be done again when these instructions are, in build order; all below that follows."""
         first: dict[tuple[TargetName, int], int] = {}
-        todo = [(place.target, place.stage, place.row) for place in starts]
+        todo = list(starts)
         while todo:
-            name, number, index = todo.pop()
-            if number not in self.needed[name] or first.get((name, number), index + 1) <= index:
+            name, number, row = todo.pop()
+            if number not in self.needed[name] or first.get((name, number), row + 1) <= row:
                 continue
-            first[name, number] = index
-            todo += self._standing_on(name, number)
-        return tuple(
-            place
-            for place, instruction in self.everything()
-            if instruction.keyword in STEPS and place.row >= first.get(place[:2], place.row + 1)
-        )
+            first[name, number] = row
+            todo += self.users.get((name, number), ())
+        ordered = sorted(first, key=lambda stage: (self.order[stage[0]], stage[1]))
+        return tuple(Place(*stage, first[stage]) for stage in ordered)
 
-    def _standing_on(self, name: TargetName, number: int) -> Iterator[tuple[TargetName, int, int]]:
-        users = [name, *self.graph.successors(name)] if number == self.last(name) else [name]
-        for user in users:
-            for other, stage in self.stages(user):
-                if self.below_from(user, other) == (name, number):
-                    yield user, other, 0
-                    continue
+    def _link(self) -> None:
+        """Note for each stage which instructions stand on it: all of a stage that starts from it, and all below a --from."""
+        for name in self.sources:
+            for number, stage in self.stages(name):
+                if (under := self.below_from(name, number)) is not None:
+                    self.users.setdefault(under, []).append(Place(name, number, 0))
                 for i, instruction in enumerate(stage.body):
-                    if any(self.source_of(user, other, image) == (name, number) for image in from_flags(instruction)):
-                        yield user, other, i
-                        break
+                    for image in from_flags(instruction):
+                        if (source := self.source_of(name, number, image)) is not None:
+                            self.users.setdefault(source, []).append(Place(name, number, i))
 
     def source_of(self, name: TargetName, number: int, image: str) -> tuple[TargetName, int] | None:
         """The stage that `--from` names."""
@@ -187,16 +190,22 @@ class Chain:
 
     def price(self, starts: Sequence[Place], avoidable: Iterable[Place] = ()) -> Price:
         """What it costs when instructions of a file have to be done again; `avoidable`: steps that better order would spare."""
-        steps = self.again(starts)
+        again = self.again(starts)
+        steps = [
+            Place(name, number, i)
+            for name, number, row in again
+            for i, instruction in enumerate(self.sources[name].dockerfile.stages[number].body)
+            if i >= row and instruction.keyword in STEPS
+        ]
         here = {place.target for place in starts}
         runs = [place for place in steps if self.instruction(place).keyword != "WORKDIR"]
         known = [self.seconds[place] for place in runs if place in self.seconds]
         spared = [self.seconds[place] for place in avoidable if place in self.seconds]
         return Price(
             steps=sum(place.target in here for place in steps),
-            targets=tuple(dict.fromkeys(place.target for place in steps if place.target not in here)),
-            seconds=sum(known) if known else None,
-            avoidable=sum(spared) if spared else None,
+            targets=tuple(dict.fromkeys(place.target for place in again if place.target not in here)),
+            seconds=round(sum(known), 3) if known else None,
+            avoidable=round(sum(spared), 3) if spared else None,
             unmeasured=len(runs) - len(known) if known else 0,
         )
 

@@ -78,7 +78,7 @@ def cached_well(project: Project) -> Result:
         )
         for name in project.order
     ]
-    findings = caching.find(sources, project.references, project.graph, step_durations(project.records))
+    findings = caching.find(sources, project.references, step_durations(project.records))
     return Result(checker="caching", files=len({source.path for source in sources}), findings=findings)
 
 

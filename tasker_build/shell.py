@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from tasker_build.dockerfile import json_words, split_flags
@@ -60,6 +61,7 @@ def script(instruction: Instruction) -> str:
     return text
 
 
+@lru_cache(maxsize=1 << 12)  # targets that share a template share most of their steps
 def commands(instruction: Instruction) -> tuple[Command, ...]:
     """The simple commands of a RUN step in their order; none where the text cannot be split into words."""
     words = json_words(split_flags(instruction.value)[1])

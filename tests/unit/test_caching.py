@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import networkx as nx
 import pytest
 
 from tasker_build.caching import LEVELS, find
@@ -37,13 +36,7 @@ def look(
         for name, text, platform in zip(names, texts, platforms, strict=False)
     ]
     references = {f"{source.name}:1": source.name for source in sources}
-    graph: nx.DiGraph[TargetName] = nx.DiGraph()
-    graph.add_nodes_from(source.name for source in sources)
-    for source in sources:
-        for reference, parent in references.items():
-            if reference in "\n".join("\n".join(i.raw) for i in source.dockerfile.instructions):
-                graph.add_edge(parent, source.name)
-    return find(sources, references, graph, {TargetName(k): v for k, v in (seconds or {}).items()})
+    return find(sources, references, {TargetName(k): v for k, v in (seconds or {}).items()})
 
 
 def names(*texts: str, **options: object) -> list[tuple[str, int]]:
@@ -116,7 +109,7 @@ def test_copies_of_a_stage_are_one_finding_that_names_the_steps() -> None:
 
 def test_what_it_costs_without_records_names_targets() -> None:
     base = f"{BASE}COPY src/ ./\nRUN npm ci\nWORKDIR /x\nLABEL a=b\n"
-    found = look(base, "FROM base:1\nRUN a\n", "FROM debian:13\nCOPY --from=base:1 /x /y\n")
+    found = look(base, "FROM base:1\nLABEL a=b\n", "FROM debian:13\nCOPY --from=base:1 /x /y\n")
     assert [row.checker for row in found] == ["sources-before-dependencies"]
     assert found[0].cost == (
         "an edit of `src` repeats 3 steps here and rebuilds 2 targets below (app, more); no durations are recorded here"
@@ -187,9 +180,7 @@ def test_targets_that_share_a_file_are_one_finding_with_both_in_its_price() -> N
         Source(name=TargetName(name), path="Dockerfile", dockerfile=parse(text), stage=name, files=FILES)
         for name in ("one", "two")
     ]
-    graph: nx.DiGraph[TargetName] = nx.DiGraph()
-    graph.add_nodes_from(source.name for source in sources)
-    (found,) = find(sources, {}, graph, {})
+    (found,) = find(sources, {}, {})
     assert found.price == Price(steps=6, targets=())
 
 
@@ -414,9 +405,7 @@ def test_a_line_is_traced_to_the_template_that_says_the_same() -> None:
     hook = Origin("hook `end`, stacks.yaml:9:5", "RUN echo $RANDOM\n", numbered=False)
     text = f"{BASE}COPY . .\nRUN date\nRUN echo $RANDOM\nRUN curl x.org\n"
     source = Source(name=TargetName("a"), path="a", dockerfile=parse(text), files=FILES, origins=(template, parts, hook))
-    graph: nx.DiGraph[TargetName] = nx.DiGraph()
-    graph.add_node(source.name)
-    found = find([source], {}, graph, {})
+    found = find([source], {}, {})
     assert [row.origin for row in found] == ["tpl/app.j2:2", "tpl/parts.j2:1", "hook `end`, stacks.yaml:9:5", "tpl/app.j2"]
 
 
