@@ -155,9 +155,15 @@ def _file_target(instruction: Instruction) -> str:
     return "" if len(words) != 2 or last.endswith(("/", ".")) else re.sub(r"^(\./|/)+", "", last)  # noqa: PLR2004
 
 
+_TOO_EARLY = (
+    "is copied before dependencies are installed ({}): move it below them (their manifests may stay above)",
+    "is mounted where dependencies are installed ({}): mount their manifests only",
+)
+
+
 def _sources_first(chain: Chain) -> Iterator[Finding]:
-    late: dict[tuple[TargetName, int], list[Place]] = {}  # stage that copies → its copies
-    steps: dict[tuple[TargetName, int], list[Place]] = {}  # … → installations below them
+    late: dict[tuple[str, int], list[Place]] = {}  # place of a stage that copies → its copies
+    steps: dict[tuple[str, int], list[Place]] = {}  # … → installations below them
     for name in chain.sources:
         for number, stage in chain.stages(name):
             for i, step in enumerate(stage.body):
@@ -167,17 +173,18 @@ def _sources_first(chain: Chain) -> Iterator[Finding]:
                 above = [place for place in chain.copies(name, number) if place[:2] != here[:2] or place.row < i]
                 for place in [*above, here]:
                     if chain.taken(place) and not _needs(step, chain.taken(place), chain.instruction(place)):
-                        late.setdefault(place[:2], []).append(place)
-                        steps.setdefault(place[:2], []).append(here)
-    for stage_key, places in late.items():
-        first, below_it = min(places), list(dict.fromkeys(steps[stage_key]))
+                        source = chain.sources[place.target]
+                        copying = (source.path, source.dockerfile.stages[place.stage].start.line)
+                        late.setdefault(copying, []).append(place)
+                        steps.setdefault(copying, []).append(here)
+    for copying, places in late.items():
+        first, below_it = min(places, key=lambda place: chain.instruction(place).line), list(dict.fromkeys(steps[copying]))
         words = tuple(dict.fromkeys(word for place in sorted(set(places)) for word in chain.taken(place)))
         found = chain.finding(
             SOURCES_FIRST,
             LEVELS[SOURCES_FIRST],
             first,
-            f"{_paths(words)} {_verb(chain.instruction(first))} before dependencies are installed "
-            f"({_where(chain, below_it, first)}): move it below them (their manifests may stay above)",
+            f"{_paths(words)} {_TOO_EARLY[chain.instruction(first).keyword == 'RUN'].format(_where(chain, below_it, first))}",
             f"an edit {_paths(words[:1], edit=True)}",
             below_it,
         )
@@ -188,10 +195,6 @@ def _sources_first(chain: Chain) -> Iterator[Finding]:
 
 def _installs(instruction: Instruction) -> bool:
     return any(_reads_files(command) is not None for command in commands(instruction))
-
-
-def _verb(instruction: Instruction) -> str:
-    return "is mounted while" if instruction.keyword == "RUN" else "is copied"
 
 
 def _paths(words: Sequence[str], *, edit: bool = False) -> str:

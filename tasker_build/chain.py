@@ -85,10 +85,8 @@ class Chain:
         for number, stage in self.stages(name):
             steps = [i for i, instruction in enumerate(stage.body) if instruction.keyword in STEPS]
             alone = len(self.sources[name].dockerfile.stages) == 1
-            names = {
-                stage.name or f"stage-{number}",
-                "" if alone else stage.name,
-            }  # BuildKit leaves the name of an only stage out
+            # BuildKit leaves the name of an only stage out.
+            names = {stage.name or f"stage-{number}", "" if alone else stage.name}
             for text, took in recorded.items():
                 i = _recorded_step(text, names, stage.body, steps)
                 if i is not None:
@@ -191,16 +189,16 @@ class Chain:
     def price(self, starts: Sequence[Place], avoidable: Iterable[Place] = ()) -> Price:
         """What it costs when instructions of a file have to be done again; `avoidable`: steps that better order would spare."""
         again = self.again(starts)
-        steps = [
+        steps = self._once(
             Place(name, number, i)
             for name, number, row in again
             for i, instruction in enumerate(self.sources[name].dockerfile.stages[number].body)
             if i >= row and instruction.keyword in STEPS
-        ]
+        )
         here = {place.target for place in starts}
         runs = [place for place in steps if self.instruction(place).keyword != "WORKDIR"]
         known = [self.seconds[place] for place in runs if place in self.seconds]
-        spared = [self.seconds[place] for place in avoidable if place in self.seconds]
+        spared = [self.seconds[place] for place in self._once(avoidable) if place in self.seconds]
         return Price(
             steps=sum(place.target in here for place in steps),
             targets=tuple(dict.fromkeys(place.target for place in again if place.target not in here)),
@@ -208,6 +206,15 @@ class Chain:
             avoidable=round(sum(spared), 3) if spared else None,
             unmeasured=len(runs) - len(known) if known else 0,
         )
+
+    def _once(self, places: Iterable[Place]) -> tuple[Place, ...]:
+        """Each step of a file once: targets that share a file share its steps, too. The measured ones stand for the others."""
+        found: dict[tuple[str, int], Place] = {}
+        for place in places:
+            key = (self.sources[place.target].path, self.instruction(place).line)
+            if key not in found or found[key] not in self.seconds:
+                found[key] = place
+        return tuple(found.values())
 
     def finding(
         self, check: str, level: Level, place: Place, message: str, what: str = "", avoidable: Iterable[Place] = ()

@@ -98,7 +98,7 @@ def test_a_folder_that_also_holds_the_manifests_is_still_too_much() -> None:
 def test_a_mount_of_the_context_counts_where_it_is() -> None:
     found = only(f"{BASE}RUN --mount=type=bind,target=/x apt-get install jq\nRUN --mount=target=/x make\n")
     assert found.line == 2
-    assert "the whole context is mounted while" in found.message
+    assert "the whole context is mounted where dependencies are installed (line 2)" in found.message
 
 
 def test_copies_of_a_stage_are_one_finding_that_names_the_steps() -> None:
@@ -175,13 +175,13 @@ def test_an_image_that_others_install_on_is_advice() -> None:
 
 
 def test_targets_that_share_a_file_are_one_finding_with_both_in_its_price() -> None:
-    text = "FROM debian:13 AS a\nCOPY src/ ./\nRUN npm ci\nFROM a AS one\nRUN x\nFROM a AS two\nRUN y\n"
+    text = "FROM debian:13 AS a\nCOPY src/ ./\nRUN npm ci\nFROM a AS one\nRUN apt-get install x\nFROM a AS two\nRUN y\n"
     sources = [
         Source(name=TargetName(name), path="Dockerfile", dockerfile=parse(text), stage=name, files=FILES)
         for name in ("one", "two")
     ]
-    (found,) = find(sources, {}, {})
-    assert found.price == Price(steps=6, targets=())
+    (found,) = find(sources, {}, {TargetName("two"): {"[a 3/3] RUN npm ci": 9.0}})
+    assert found.price == Price(steps=4, targets=(), seconds=9.0, avoidable=9.0, unmeasured=3)
 
 
 # Whole contexts.
