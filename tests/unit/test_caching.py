@@ -135,7 +135,7 @@ def test_what_it_costs_comes_from_the_steps_that_run_again() -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        "[4/6] RUN npm ci",  # a stage of another length
+        *("[4/6] RUN npm ci", "[5/6] RUN npm ci", "[2/3] RUN npm ci"),  # a stage of another length
         "[3/5] RUN npm ci",  # another place
         "[4/5] COPY npm ci",
         "[4/5] RUN npm install",
@@ -182,6 +182,11 @@ def test_targets_that_share_a_file_are_one_finding_with_both_in_its_price() -> N
     ]
     (found,) = find(sources, {}, {TargetName("two"): {"[a 3/3] RUN npm ci": 9.0}})
     assert found.price == Price(steps=4, targets=(), seconds=9.0, avoidable=9.0, unmeasured=3)
+
+
+@pytest.mark.parametrize("mount", ["from=other:1,target=/x", "source=package.json,target=/p", "type=cache,target=/c"])
+def test_mounts_of_manifests_and_of_other_things_are_fine(mount: str) -> None:
+    assert names(f"{BASE}RUN --mount={mount} npm ci\n") == []
 
 
 # Whole contexts.
