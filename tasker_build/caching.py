@@ -63,6 +63,10 @@ def find(
         The findings in the order of files and lines; one for each check and line, however many targets share the file.
     """
     chain = Chain(sources, references, seconds)
+    keys = _Keys(chain).of
+    # Builds at the same time share equal steps, and only one of them is told how long such a step took.
+    known = {keys[place]: took for place, took in chain.seconds.items()}
+    chain.seconds |= {place: known[key] for place, key in keys.items() if key in known and place not in chain.seconds}
     found = [
         *_sources_first(chain),
         *_copy_all(chain),
@@ -70,7 +74,7 @@ def find(
         *_changing_results(chain),
         *_unpinned(chain),
         *_moving_bases(chain),
-        *_repeated(chain),
+        *_repeated(chain, keys),
     ]
     first: dict[tuple[str, int, str, str], Finding] = {}
     for finding in found:
@@ -444,14 +448,13 @@ class _State:
     settings: tuple[str, ...] = ()
 
 
-def _repeated(chain: Chain) -> Iterator[Finding]:
+def _repeated(chain: Chain, keys: Mapping[Place, int]) -> Iterator[Finding]:
     groups: dict[tuple[str, str, str], dict[int, list[Place]]] = {}
-    keys = _Keys(chain)
     for place, instruction in chain.everything():
         if instruction.keyword == "RUN" and _stands_alone(instruction):
             source = chain.sources[place.target]
             group = (source.platform, chain.root(place.target, place.stage), instruction.canonical)
-            groups.setdefault(group, {}).setdefault(keys.of[place], []).append(place)
+            groups.setdefault(group, {}).setdefault(keys[place], []).append(place)
     together: dict[tuple[str, frozenset[tuple[TargetName, int]]], list[list[Place]]] = {}
     for (_, root, _), runs in groups.items():
         if len(runs) > 1:

@@ -163,6 +163,14 @@ def test_named_stages_have_steps_of_their_own() -> None:
     assert (price.seconds, price.avoidable, price.steps) == (5.0, 5.0, 3)
 
 
+def test_a_step_that_two_builds_shared_is_measured_for_both() -> None:
+    texts = (f"{BASE}RUN make\nRUN a\n", f"{BASE}COPY . .\nRUN b\n", f"{BASE}COPY . .\nRUN b\nRUN c\n")
+    found = look(*texts, seconds={"app": {"[3/3] RUN b": 8.0}})
+    assert [row.price and row.price.seconds for row in found] == [8.0, 8.0]
+    found = look(*texts, seconds={"base": {"[2/3] RUN make": 8.0}})
+    assert [row.price and row.price.seconds for row in found] == [None, None]
+
+
 def test_stages_that_nothing_stands_on_cost_nothing() -> None:
     text = "FROM debian:13 AS spare\nCOPY src/ ./\nRUN npm ci\nFROM debian:13\nRUN make\n"
     assert names(text) == []
