@@ -160,8 +160,8 @@ def _file_target(instruction: Instruction) -> str:
 
 
 _TOO_EARLY = (
-    "is copied before dependencies are installed ({}): move it below them (their manifests may stay above)",
-    "is mounted where dependencies are installed ({}): mount their manifests only",
+    "copied before dependencies are installed ({}): move it below them (their manifests may stay above)",
+    "mounted where dependencies are installed ({}): mount their manifests only",
 )
 
 
@@ -184,14 +184,11 @@ def _sources_first(chain: Chain) -> Iterator[Finding]:
     for copying, places in late.items():
         first, below_it = min(places, key=lambda place: chain.instruction(place).line), list(dict.fromkeys(steps[copying]))
         words = tuple(dict.fromkeys(word for place in sorted(set(places)) for word in chain.taken(place)))
-        found = chain.finding(
-            SOURCES_FIRST,
-            LEVELS[SOURCES_FIRST],
-            first,
-            f"{_paths(words)} {_TOO_EARLY[chain.instruction(first).keyword == 'RUN'].format(_where(chain, below_it, first))}",
-            f"an edit {_paths(words[:1], edit=True)}",
-            below_it,
-        )
+        why = _TOO_EARLY[chain.instruction(first).keyword == "RUN"].format(_where(chain, below_it, first))
+        verb = "are" if len(words) > 1 and WHOLE.isdisjoint(words) else "is"
+        message = f"{_paths(words)} {verb} {why}"
+        what = f"an edit {_paths(words[:1], edit=True)}"
+        found = chain.finding(SOURCES_FIRST, LEVELS[SOURCES_FIRST], first, message, what, below_it)
         same = any(chain.sources[place.target].path == found.path for place in below_it)
         # An image that is also a base of others holds its sources for a reason: that is for people to weigh.
         yield found if same else replace(found, level=Level.ADVICE)

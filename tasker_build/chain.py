@@ -88,8 +88,7 @@ class Chain:
             # BuildKit leaves the name of an only stage out.
             names = {stage.name or f"stage-{number}", "" if alone else stage.name}
             for text, took in recorded.items():
-                i = _recorded_step(text, names, stage.body, steps)
-                if i is not None:
+                for i in _recorded_steps(text, names, stage.body, steps):
                     self.seconds.setdefault(Place(name, number, i), took)
 
     def stages(self, name: TargetName) -> Iterator[tuple[int, Stage]]:
@@ -196,15 +195,17 @@ class Chain:
             if i >= row and instruction.keyword in STEPS
         )
         here = {place.target for place in starts}
-        runs = [place for place in steps if self.instruction(place).keyword != "WORKDIR"]
-        known = [self.seconds[place] for place in runs if place in self.seconds]
+        # The time is in RUN steps; where none of them is measured, that copies are quick says nothing.
+        runs = [place for place in steps if self.instruction(place).keyword == "RUN"]
+        told = not runs or any(place in self.seconds for place in runs)
+        known = [self.seconds[place] for place in steps if place in self.seconds and told]
         spared = [self.seconds[place] for place in self._once(avoidable) if place in self.seconds]
         return Price(
             steps=sum(place.target in here for place in steps),
             targets=tuple(dict.fromkeys(place.target for place in again if place.target not in here)),
             seconds=round(sum(known), 3) if known else None,
             avoidable=round(sum(spared), 3) if spared else None,
-            unmeasured=len(runs) - len(known) if known else 0,
+            unmeasured=sum(place not in self.seconds for place in runs) if known else 0,
         )
 
     def _once(self, places: Iterable[Place]) -> tuple[Place, ...]:
@@ -241,28 +242,37 @@ def _needed(source: Source) -> frozenset[int]:
 
 
 _RECORDED = re.compile(r"\[(?:(\S+)\s+)?\s*(\d+)/(\d+)\]\s+([A-Z]+)\s*(.*)", re.DOTALL)
-_LITERAL = re.compile(r"[^$\"'\\]*")
+_VARIABLE = re.compile(r"\$(?:\{[^}]*\}|\w+)")
 
 
-def _recorded_step(text: str, names: Collection[str], body: Sequence[Instruction], steps: Sequence[int]) -> int | None:
-    """The instruction that a recorded step was; None when the stage looked different then."""
+def _recorded_steps(text: str, names: Collection[str], body: Sequence[Instruction], steps: Sequence[int]) -> Iterator[int]:
+    """The instructions that a recorded step stands for: a RUN by what it says, anything else by its place in the stage."""
     match = _RECORDED.match(text)
     if match is None or (match[1] or "") not in names:
-        return None
-    # BuildKit counts FROM as the first step, but not where it names another stage.
-    place = int(match[2]) - 1 - (int(match[3]) - len(steps))
-    if int(match[3]) - len(steps) not in {0, 1} or not 0 <= place < len(steps):
-        return None
-    instruction = body[steps[place]]
-    if instruction.keyword != match[4]:
-        return None
+        return
     if match[4] == "RUN":
-        # Variables are filled in where it is recorded, so only the text before the first is compared.
-        now, then = (" ".join(split_flags(words)[1].split()) for words in (instruction.value, match[5]))
-        literal = _LITERAL.match(now)
-        if literal is not None and not then.startswith(literal[0].rstrip()):
-            return None
-    return steps[place]
+        yield from (i for i in steps if body[i].keyword == "RUN" and _says(body[i], match[5]))
+        return
+    # BuildKit counts FROM as the first step, but not where it names another stage.
+    more = int(match[3]) - len(steps)
+    place = int(match[2]) - 1 - more
+    if more in {0, 1} and 0 <= place < len(steps) and body[steps[place]].keyword == match[4]:
+        yield steps[place]
+
+
+def _says(instruction: Instruction, recorded: str) -> bool:
+    """Whether a RUN step is what was recorded, where variables are filled in and mounts belong to a composition."""
+    now, then = (" ".join(split_flags(text)[1].split()) for text in (instruction.value, recorded))
+    if instruction.heredoc:
+        return then.startswith(now)  # its first words follow
+    first, *others = _VARIABLE.split(now)
+    if not others:
+        return now == then
+    at = len(first) if then.startswith(first) else -1
+    for part in others:
+        found = then.find(part, at) if at >= 0 else -1
+        at = found + len(part) if found >= 0 else -1
+    return at >= 0 and then.endswith(others[-1])
 
 
 def origin_of(origins: Sequence[Origin], instruction: Instruction) -> str:

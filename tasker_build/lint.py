@@ -86,7 +86,7 @@ def _origins(project: Project, name: TargetName) -> Iterator[Origin]:
     """Texts that a target's Dockerfile is made from: its template, those it takes parts from, and its hooks."""
     target = project.spec.targets[name]
     own = target.template_name
-    for template in sorted(project.images_tree.templates[name], key=lambda used: (used != own, used)):
+    for template in (own, *sorted(set(project.images_tree.templates[name]) - {own})):
         yield Origin(project.templates[template].file, project.templates[template].text)
     for hook, lines in target.hooks.items():
         yield Origin(f"hook `{hook}`, {target.at.get(f'hooks.{hook}', target.span)}", lines, numbered=False)
