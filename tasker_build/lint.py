@@ -65,7 +65,14 @@ def _run(command: Sequence[str], text: str, environment: dict[str, str] | None =
 
 def cached_well(project: Project) -> Result:
     """Look for what spoils caching in all Dockerfiles together, priced by the builds recorded here."""
-    sources = [
+    sources = sources_of(project)
+    findings = caching.find(sources, project.references, step_durations(project.records))
+    return Result(checker="caching", files=len({source.path for source in sources}), findings=findings)
+
+
+def sources_of(project: Project) -> list[Source]:
+    """Every Dockerfile of a project with what the analysis of caching has to know of it."""
+    return [
         Source(
             name=name,
             path=project.spec.targets[name].dockerfile,
@@ -78,8 +85,6 @@ def cached_well(project: Project) -> Result:
         )
         for name in project.order
     ]
-    findings = caching.find(sources, project.references, step_durations(project.records))
-    return Result(checker="caching", files=len({source.path for source in sources}), findings=findings)
 
 
 def _origins(project: Project, name: TargetName) -> Iterator[Origin]:

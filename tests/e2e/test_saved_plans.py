@@ -13,6 +13,11 @@ from typing import TYPE_CHECKING, Any
 import jsonschema
 import pytest
 
+from tasker_build.chain import Chain
+from tasker_build.lint import sources_of
+from tasker_build.project import Project
+from tasker_build.record import step_durations
+
 from .conftest import REPO, TestSpace, docker
 
 if TYPE_CHECKING:
@@ -222,3 +227,12 @@ def test_a_needless_rebuild_is_found_out(space: TestSpace) -> None:
     report = why(space, "other", "--steps")
     assert [(guess["target"], guess["verdict"]) for guess in report["wrong_guesses"]] == [("other", "needless")]
     assert "wrong guess: needless" in space.run("why", "other", "--steps").stdout
+
+
+def test_every_step_that_ran_has_a_price(space: TestSpace) -> None:
+    space.apply()
+    project = Project.open([space.folder / "stacks.yaml"])
+    chain = Chain(sources_of(project), project.references, step_durations(project.records))
+    runs = {place for place, instruction in chain.everything() if instruction.keyword == "RUN"}
+    assert runs
+    assert runs <= chain.seconds.keys()
