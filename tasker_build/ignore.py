@@ -167,7 +167,7 @@ def _parts(pattern: str) -> Iterator[str]:
 
 
 def _escaped(pattern: str, i: int) -> tuple[int, str]:
-    """The character that the `\\` at `i` escapes, and its place."""
+    """Return the character that the backslash at `i` escapes, and its place."""
     if i + 1 == len(pattern):
         raise ValueError(f"the ignore pattern {pattern!r} ends with a `\\` that escapes nothing")
     char = pattern[i + 1]
