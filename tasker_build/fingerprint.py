@@ -16,7 +16,7 @@ from enum import StrEnum
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
-from tasker_build.dockerfile import outside_images
+from tasker_build.dockerfile import declared_args, outside_images
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -120,8 +120,9 @@ def collect(
         for entry in context:
             value = f"meaning:{meanings[entry.path]}" if entry.path in meanings else entry.identity
             yield Fact(group=Group.CONTEXT, label=entry.path, value=value)
-        for name, value in target.args.items():
-            yield Fact(group=Group.ARG, label=name, value=value)
+        # One that no ARG declares reaches no step.
+        for name in sorted(target.args.keys() & declared_args(dockerfile)):
+            yield Fact(group=Group.ARG, label=name, value=target.args[name])
         for image in outside:
             reference = image.partition("@")[0]
             pinned = reference in pins

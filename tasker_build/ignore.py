@@ -3,7 +3,7 @@ r"""Ignore patterns by BuildKit's rules (those of .dockerignore, not git's): one
 A pattern is anchored at the root of the workspace, a matched folder takes everything below it along, the last match wins and
 `!` takes paths back. Where BuildKit's rules are odd, they are followed: tests/e2e/test_ignore_rules.py sends random folders with
 random patterns through an engine and compares what arrives. Patterns to which BuildKit gives a meaning that their author cannot
-have meant (`\\d` is a digit there, `[a*]` no set of characters) are refused.
+have meant (`\d` is a digit there, `[a*]` no set of characters) are refused.
 """
 
 from __future__ import annotations
