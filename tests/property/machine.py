@@ -210,9 +210,9 @@ class Machine(RuleBasedStateMachine):
         may = self.may_build(project, holds, forced)
         plan = plan_project(project, self.engine, selection, forced)
         self.execute(project, plan, may)
-        tags = {step.target: f"{step.image}:{step.tags[0]}" for step in plan.steps if step.tags}
+        tags = {str(step.target): f"{step.image}:{step.tags[0]}" for step in plan.steps if step.tags}
         names = self.names()
-        for name in selection or project.order:
+        for name in selection or tuple(map(str, project.order)):
             assert self.content(names[tags[name]]) == holds[name], f"{name} is stale"
         again = plan_project(project, self.engine, selection)
         assert not again.changed, f"after an apply nothing is left to do: {again.steps}"
@@ -234,7 +234,7 @@ class Machine(RuleBasedStateMachine):
         COUNTS["builds"] += len(built)
         after = self.names()
         for name in (name for name in project.order if name in built):
-            parents = {parent: after[self.tag(project, parent)] for parent in project.parents(name)}
+            parents = {str(parent): after[self.tag(project, parent)] for parent in project.parents(name)}
             bases = {base: after[base] for base in project.wanted[name].bases}
             self.made[built[name]] = Made(name, {**parents, **bases}, self.salt(name))
 
