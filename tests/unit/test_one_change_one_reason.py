@@ -77,7 +77,27 @@ def spec(old: str, new: str) -> Change:
 
 
 def on_disk(change: Callable[[Path], object]) -> Change:
-    return lambda root, _: change(root) and None
+    def do(root: Path, _: TinyEngine) -> None:
+        change(root)
+
+    return do
+
+
+def edit_behind_the_clock(root: Path) -> None:
+    file = root / "work/app/main.txt"
+    before = file.stat()
+    file.write_text("3\n")
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def age(root: Path) -> None:
+    for path in root.rglob("*"):
+        os.utime(path, (1, 1))
+
+
+def close(root: Path) -> None:
+    for path in (root / "work").rglob("*.txt"):
+        path.chmod(0o600)
 
 
 def swap_for_a_link(root: Path) -> None:
@@ -125,14 +145,14 @@ REASONS: dict[str, tuple[Change, str, Kind, str, str]] = {
     "a file made executable": (on_disk(lambda root: (root / "work/app/main.txt").chmod(0o755)), "app", Kind.CONTEXT, "1 file: ~ app/main.txt", ""),
     "a file that became a link": (on_disk(swap_for_a_link), "app", Kind.CONTEXT, "1 file: ~ app/more.txt", ""),
     "an edit of equal size and time": (
-        on_disk(lambda root: ((root / "work/app/main.txt").write_text("3\n"), os.utime(root / "work/app/main.txt", (1, 1)))),
+        on_disk(edit_behind_the_clock),
         "app", Kind.CONTEXT, "1 file: ~ app/main.txt", "",
     ),
     "what is ignored": (spec("templates: tpl", "templates: tpl\nsources: {ignore: ['**/more.txt']}"), "app", Kind.CONTEXT, "1 file: - app/more.txt", ""),
     "the template": (rewrite("tpl/app.j2", "cat", "ls"), "app", Kind.TEMPLATE, "app.j2", r"\+ RUN ls /app/main.txt"),
     "an included template": (rewrite("tpl/common.j2", "echo", "printf"), "app", Kind.TEMPLATE, "app.j2 → common.j2", r"\+ RUN printf hello"),
     "an argument": (spec("FLAVOUR: plain", "FLAVOUR: spicy"), "app", Kind.ARG, r"FLAVOUR plain → spicy @stacks.yaml:17:21", ""),
-    "an argument emptied": (spec("FLAVOUR: plain", 'FLAVOUR: ""'), "app", Kind.ARG, r"FLAVOUR plain → "" @stacks.yaml:17:21", ""),
+    "an argument emptied": (spec("FLAVOUR: plain", 'FLAVOUR: ""'), "app", Kind.ARG, r'FLAVOUR plain → "" @stacks.yaml:17:21', ""),
     "an argument taken away": (spec("FLAVOUR: plain, ", ""), "app", Kind.ARG, r"- FLAVOUR @stacks.yaml:17:11", ""),
     "a value of the spec": (spec("calm", "wild"), "app", Kind.SPEC, "targets.app.env.MOOD @stacks.yaml:18:17", r"\+ ENV MOOD=wild"),
     "a variable": (spec("hello", "hi"), "app", Kind.SPEC, "targets.app.vars.word, vars.greeting @stacks.yaml:20:18, stacks.yaml:5:18", r"- RUN echo hello"),
@@ -257,7 +277,7 @@ def there_and_back(root: Path) -> None:
 
 
 NEEDLESS: dict[str, Change] = {
-    "times": on_disk(lambda root: [os.utime(path, (1, 1)) for path in root.rglob("*")]),
+    "times": on_disk(age),
     "a checkout there and back": on_disk(there_and_back),
     "comments in the spec": spec("targets:\n", "# why\n\ntargets:   # here\n"),
     "lines of the spec that moved": spec("version: 1\n", "\n\n\nversion: 1\n"),
@@ -274,7 +294,7 @@ NEEDLESS: dict[str, Change] = {
     "a file of nobody": on_disk(lambda root: (root / "work/README.md").write_text("x")),
     "build outputs": on_disk(lambda root: write_files(root / "work", {"app/target/x": "", "lib/.a.txt.swp": ""})),
     "an empty folder": on_disk(lambda root: (root / "work/app/empty").mkdir()),
-    "the umask": on_disk(lambda root: [path.chmod(0o600) for path in (root / "work").rglob("*.txt")]),
+    "the umask": on_disk(close),
     "the rendered files": on_disk(lambda root: write_files(root / "work/docker", {"app/Dockerfile": "FROM x"})),
 }  # fmt: skip
 
