@@ -82,10 +82,13 @@ def explain(name: TargetName, situation: Situation) -> Explanation:
     chain = _Chain(situation)
     chain.visit(name, 0)
     against = chain.baselines.of(name)
+    same = _same(situation.wanted[name], against)
+    if any(reason.kind is Kind.SPEC for reason in chain.steps[name].reasons):
+        same = tuple(word for word in same if word != "spec same")  # the spec reaches an image through its Dockerfile, too
     return Explanation(
         step=chain.steps[name],
         links=tuple(chain.links),
-        same=_same(situation.wanted[name], against),
+        same=same,
         against=against,
         known=_record(situation, name, against),
         stands_on=standing(against, situation) if against else (),
@@ -202,7 +205,7 @@ class _Chain:
         details = reason.details
         if known is not None:
             old, new = known.facts, item.facts.facts
-            if reason.kind is Kind.TEMPLATE or (reason.kind in {Kind.SPEC, Kind.CONTEXT} and "Dockerfile" in reason.evidence):
+            if reason.is_dockerfile:
                 details = tuple(hunk(old, new, self.situation.lines.get(item.name)))
             else:
                 rows = [row for row in differences(old, new) if row.group.value == reason.kind.value]

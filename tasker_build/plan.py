@@ -74,6 +74,7 @@ class Reason:
     evidence: str
     details: tuple[str, ...] = ()
     place: str = ""  # file:line:column of the spec, for what the spec says
+    is_dockerfile: bool = field(default=False, compare=False)  # it is the Dockerfile's instructions that differ
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -353,7 +354,9 @@ class _Planner:
             yield Reason(kind=Kind.CONTEXT, evidence=f"{count}: {shown}" if found else nothing, details=details)
         else:
             evidence = ", ".join(_value_change(d) for d in found) or nothing
-            places = dict.fromkeys(place for d in found if (place := item.place(_key(item.name, d))))
+            # What is gone has no place any more; it is where what came instead of it is.
+            here = [d for d in found if d.new is not None] or found
+            places = dict.fromkeys(place for d in here if (place := item.place(_key(item.name, d))))
             yield Reason(kind=Kind(group.value), evidence=evidence, place=", ".join(places))
 
     def gone(self) -> tuple[Step, ...]:
@@ -371,13 +374,14 @@ def dockerfile_reason(item: Wanted, known: Known | None) -> Reason:
     """Whose doing a difference in the Dockerfile is: a template's, the spec's, or that of the workspace."""
     if known is None:
         return Reason(kind=Kind.TEMPLATE, evidence="no record here: group only (Dockerfile instructions)")
-    details = tuple(hunk(known.facts, item.facts.facts))
+    kind, evidence, place = Kind.CONTEXT, "layout of the workspace", ""
     if moved := _changed_keys(item.templates, known.templates):
-        return Reason(kind=Kind.TEMPLATE, evidence=", ".join(_included(item, name) for name in moved), details=details)
-    if keys := _changed_keys(item.spec, known.spec):
-        places = dict.fromkeys(place for key in keys if (place := item.place(key)))
-        return Reason(kind=Kind.SPEC, evidence=", ".join(keys), details=details, place=", ".join(places))
-    return Reason(kind=Kind.CONTEXT, evidence="layout of the workspace", details=details)
+        kind, evidence = Kind.TEMPLATE, ", ".join(_included(item, name) for name in moved)
+    elif keys := _changed_keys(item.spec, known.spec):
+        kind, evidence = Kind.SPEC, ", ".join(keys)
+        place = ", ".join(dict.fromkeys(place for key in keys if (place := item.place(key))))
+    details = tuple(hunk(known.facts, item.facts.facts))
+    return Reason(kind=kind, evidence=evidence, details=details, place=place, is_dockerfile=True)
 
 
 def _changed_keys(new: Mapping[str, str], old: Mapping[str, str]) -> list[str]:

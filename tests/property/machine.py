@@ -228,6 +228,9 @@ class Machine(RuleBasedStateMachine):
         before = self.names()
         events = list(Executor(project, self.engine, plan, jobs=2, run=run, secrets={}).execute())
         assert not [event for event in events if isinstance(event, Failed)]
+        for step in plan.steps:
+            if step.image_id and not step.action.builds:
+                project.records.adopt(project.wanted[step.target], step.image_id)
         built = {event.target: event.image_id for event in events if isinstance(event, Built)}
         assert set(built) == predicted, "the plan says what apply does"
         assert plan.changed or self.names() == before
@@ -354,6 +357,10 @@ class Machine(RuleBasedStateMachine):
     def references_of(self, name: str, unique: bool) -> list[str]:  # noqa: FBT001
         return [r for r in sorted(self.names()) if r.startswith(f"{self.project}-{name}:") and (":tb-" in r) == unique]
 
+    def is_recorded(self, name: str, image_id: str) -> bool:
+        record = self.folder / ".tasker-build/targets" / f"{name}.json"
+        return record.exists() and image_id in record.read_text()
+
     @rule(name=TARGET, unique=st.booleans())
     def lose_a_name(self, name: str, unique: bool) -> None:  # noqa: FBT001
         for reference in self.references_of(name, unique):
@@ -361,10 +368,13 @@ class Machine(RuleBasedStateMachine):
 
     @rule(name=TARGET, unique=st.booleans())
     def make_by_hand(self, name: str, unique: bool) -> None:  # noqa: FBT001
-        for reference in self.references_of(name, unique)[-2:]:
-            self.forge(reference)
-            if unique:
-                self.forged.add(reference)
+        names = self.names()
+        for reference in self.references_of(name, unique):
+            # Only a record can tell an image that was made by hand under our unique tag and carries our label.
+            if not unique or self.is_recorded(name, names[reference]):
+                self.forge(reference)
+                if unique:
+                    self.forged.add(reference)
 
     @rule(name=TARGET, other=TARGET, unique=st.booleans())
     def move_a_tag(self, name: str, other: str, unique: bool) -> None:  # noqa: FBT001
@@ -383,7 +393,6 @@ class Machine(RuleBasedStateMachine):
 
     @rule()
     def forget_records(self) -> None:
-        # Only a record can tell an image that was made by hand under our unique tag and carries our label.
         if not self.forged:
             shutil.rmtree(self.folder / ".tasker-build", ignore_errors=True)
 
