@@ -11,6 +11,7 @@ import json
 import os
 import subprocess
 import tarfile
+import traceback
 import uuid
 from typing import TYPE_CHECKING
 
@@ -45,6 +46,14 @@ class RealStack(Machine):
         for reference in listed:
             if reference.startswith((f"{self.project}-", f"clean-{self.project}:")):
                 docker("image", "rm", reference, check=False)
+
+    def apply(self, *selection: str, forced: tuple[str, ...] = ()) -> None:
+        try:
+            super().apply(*selection, forced=forced)
+        except Exception:
+            # Hypothesis tries a failing run again, and an engine need not fail the same way twice.
+            traceback.print_exc()
+            raise
 
     def set_base(self, name: str, data: bytes) -> None:
         docker(

@@ -138,7 +138,7 @@ def page(root: Path) -> str:
         lambda: stack.why(WORKER),
     )
     stack.renew()
-    part("nothing, but an image is gone", lambda: [stack.engine.remove(name) for name in _names(stack, "postgres")])
+    part("nothing, but an image is gone", lambda: list(map(stack.engine.remove, _names(stack, "postgres"))))
     stack.renew()
     part("nothing, but a tag was moved", lambda: stack.engine.put("sha256:" + "e" * 64, ["jcoletaylor/tasker-pgmq:latest"], None))
     stack.renew()
