@@ -12,7 +12,7 @@ ENGINE := eval "$$(tools/engine env)"
 # development images and the optional workers in other languages included.
 SELECT ?= +deploy/orchestration +deploy/workers/rust postgres
 
-.PHONY: help setup engine apply up down render fmt fmt-check lint type test test-fast test-engine test-long snap check bench docs engine-stop clean
+.PHONY: help setup engine apply up down render fmt fmt-check lint type test test-fast test-engine test-long test-proof snap check bench docs engine-stop clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 16
@@ -66,6 +66,11 @@ test-engine: setup engine ## Tests on a real engine, real cargo builds included
 
 test-long: setup engine ## Every environment at once: debug builds, production, the database, cleanups
 	@$(ENGINE); $(BIN)/pytest -m long
+
+test-proof: setup engine ## 10 000 random steps in memory, 200 on the engine, 1 000 ignore files: none stale, none needless
+	TASKER_EXAMPLES=220 $(BIN)/pytest -q tests/property
+	@$(ENGINE); TASKER_REAL_STEPS=200 TASKER_IGNORE_EXAMPLES=1000 $(BIN)/pytest -q -m engine \
+		tests/e2e/test_never_stale.py tests/e2e/test_ignore_rules.py
 
 check: setup engine ## hadolint, shellcheck, build --check and compose config over everything rendered
 	@$(ENGINE); $(BIN)/tasker-build render --check

@@ -123,7 +123,7 @@ def _closure(
         manifests=manifests,
         sources=copied,
         runtime=plain.runtime,
-        ignore=(*ignore, *_hidden(cargo, packages, [*declared, *manifests], ignore)),
+        ignore=(*ignore, *_hidden(cargo, packages, [*declared, *manifests, *plain.runtime], ignore)),
         packages=packages,
     )
 

@@ -176,6 +176,12 @@ def _args(instruction: Instruction, file: str = "Dockerfile") -> Iterator[tuple[
         yield name, default if equals else None
 
 
+def declared_args(dockerfile: Dockerfile) -> frozenset[str]:
+    """The names of every ARG of the file: a build argument without one has no effect."""
+    found = (instruction for instruction in dockerfile.instructions if instruction.keyword == "ARG")
+    return frozenset(name for instruction in found for name, _ in _args(instruction))
+
+
 def with_args(dockerfile: Dockerfile, args: Mapping[str, str]) -> Dockerfile:
     """The file as build arguments make it: ARGs before the first FROM take their values, and images that name them follow."""
     if not args.keys() & dockerfile.globals.keys():

@@ -6,19 +6,18 @@ A plan says what each target's reasons are; here they are followed to their root
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from difflib import SequenceMatcher
 from typing import TYPE_CHECKING, Any
 
 from tasker_build.engine.api import UNIQUE_TAG
 from tasker_build.errors import Problem, SelectionError
-from tasker_build.fingerprint import Group, differences
-from tasker_build.plan import Action, Kind, Reason, unique_reference
+from tasker_build.fingerprint import Group, differences, hunk
+from tasker_build.plan import Action, Kind, Reason, dockerfile_reason, unique_reference
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from tasker_build.engine.api import Image
-    from tasker_build.fingerprint import Difference, Fact
+    from tasker_build.fingerprint import Difference
     from tasker_build.plan import Known, Observed, Plan, Step, Wanted
     from tasker_build.spec.model import Spec, TargetName
 
@@ -83,10 +82,13 @@ def explain(name: TargetName, situation: Situation) -> Explanation:
     chain = _Chain(situation)
     chain.visit(name, 0)
     against = chain.baselines.of(name)
+    same = _same(situation.wanted[name], against)
+    if any(reason.kind is Kind.SPEC for reason in chain.steps[name].reasons):
+        same = tuple(word for word in same if word != "spec same")  # the spec reaches an image through its Dockerfile, too
     return Explanation(
         step=chain.steps[name],
         links=tuple(chain.links),
-        same=_same(situation.wanted[name], against),
+        same=same,
         against=against,
         known=_record(situation, name, against),
         stands_on=standing(against, situation) if against else (),
@@ -187,11 +189,11 @@ class _Chain:
         causes = []
         for group in Group:
             rows = [row for row in found if row.group is group]
-            if rows and group is not Group.PARENT:
-                kind = _dockerfile_kind(item, known) if group is Group.DOCKERFILE else Kind(group.value)
+            if rows and group is Group.DOCKERFILE:
+                causes.append(self._cause(item, dockerfile_reason(item, known), None, known))
+            elif rows and group is not Group.PARENT:
                 shown = ", ".join(f"{row.sign} {row.label}" for row in rows[:5]) + (" …" if len(rows) > 5 else "")  # noqa: PLR2004
-                evidence = "instructions of the Dockerfile" if group is Group.DOCKERFILE else shown
-                causes.append(self._cause(item, Reason(kind=kind, evidence=evidence), None, known))
+                causes.append(self._cause(item, Reason(kind=Kind(group.value), evidence=shown), None, known))
         names = {str(parent): parent for parent in item.parents}
         parents = [(names[row.label], row.old) for row in found if row.group is Group.PARENT and row.label in names and row.old]
         return tuple(causes), parents
@@ -203,12 +205,12 @@ class _Chain:
         details = reason.details
         if known is not None:
             old, new = known.facts, item.facts.facts
-            if reason.kind is Kind.TEMPLATE or (reason.kind in {Kind.SPEC, Kind.CONTEXT} and "Dockerfile" in reason.evidence):
+            if reason.is_dockerfile:
                 details = tuple(hunk(old, new, self.situation.lines.get(item.name)))
             else:
                 rows = [row for row in differences(old, new) if row.group.value == reason.kind.value]
                 details = tuple(_detail(row) for row in rows) or details
-        return Cause(kind=reason.kind, evidence=reason.evidence, details=details, place=self._place(item, reason))
+        return Cause(kind=reason.kind, evidence=reason.evidence, details=details, place=reason.place or self._place(item, reason))
 
     def _place(self, item: Wanted, reason: Reason) -> str:
         """Where the spec says what the reason speaks of."""
@@ -230,12 +232,6 @@ def _is_told(reason: Reason, followed: set[str]) -> bool:
     return reason.evidence in followed or (reason.evidence == "parents" and bool(followed))
 
 
-def _dockerfile_kind(item: Wanted, known: Known) -> Kind:
-    if dict(item.templates) != dict(known.templates):
-        return Kind.TEMPLATE
-    return Kind.SPEC if item.spec_digest != known.spec_digest else Kind.CONTEXT
-
-
 def _detail(row: Difference) -> str:
     old, new = (None if value is None else _short(value) for value in (row.old, row.new))
     if old is None:
@@ -248,25 +244,6 @@ def _short(value: str) -> str:
     kind, colon, digest = value.rpartition(":")
     is_digest = len(digest) == 64 and not set(digest) - set("0123456789abcdef")  # noqa: PLR2004 - sha256 in hex
     return f"{kind}{colon}{digest[:12]}" if is_digest else value
-
-
-def hunk(old: Sequence[Fact], new: Sequence[Fact], place: tuple[str, Sequence[int]] | None = None) -> Iterator[str]:
-    """The instructions that went and came, with the lines of the rendered Dockerfile where those are known.
-
-    Facts number instructions; comparing them by number would show everything below an inserted one.
-    """
-    before, after = ([fact.value for fact in facts if fact.group is Group.DOCKERFILE] for facts in (old, new))
-    for tag, i, j, k, m in SequenceMatcher(None, before, after, autojunk=False).get_opcodes():
-        if tag == "equal":
-            continue
-        if place and place[1]:
-            file, lines = place
-            yield f"{file}:{lines[min(k, len(lines) - 1)]}"
-        for sign, values in (("-", before[i:j]), ("+", after[k:m])):
-            for value in values:
-                first, *rest = value.split("\n")
-                yield f"{sign} {first}"
-                yield from (f"{sign}   {line}" for line in rest)
 
 
 _NOUNS = {

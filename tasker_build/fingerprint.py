@@ -16,7 +16,7 @@ from enum import StrEnum
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
-from tasker_build.dockerfile import outside_images
+from tasker_build.dockerfile import declared_args, outside_images
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -120,8 +120,9 @@ def collect(
         for entry in context:
             value = f"meaning:{meanings[entry.path]}" if entry.path in meanings else entry.identity
             yield Fact(group=Group.CONTEXT, label=entry.path, value=value)
-        for name, value in target.args.items():
-            yield Fact(group=Group.ARG, label=name, value=value)
+        # One that no ARG declares reaches no step.
+        for name in sorted(target.args.keys() & declared_args(dockerfile)):
+            yield Fact(group=Group.ARG, label=name, value=target.args[name])
         for image in outside:
             reference = image.partition("@")[0]
             pinned = reference in pins
@@ -196,3 +197,24 @@ def differences(old: Sequence[Fact], new: Sequence[Fact]) -> tuple[Difference, .
         for group, label in sorted(before.keys() | after.keys())
         if before.get((group, label)) != after.get((group, label))
     )
+
+
+def hunk(old: Sequence[Fact], new: Sequence[Fact], place: tuple[str, Sequence[int]] | None = None) -> Iterator[str]:
+    """The instructions that went and came, with the lines of the rendered Dockerfile where those are known.
+
+    Facts number instructions; comparing them by number would show everything below an inserted one.
+    """
+    from difflib import SequenceMatcher  # noqa: PLC0415 - most plans have nothing to show
+
+    before, after = ([fact.value for fact in facts if fact.group is Group.DOCKERFILE] for facts in (old, new))
+    for tag, i, j, k, m in SequenceMatcher(None, before, after, autojunk=False).get_opcodes():
+        if tag == "equal":
+            continue
+        if place and place[1]:
+            file, lines = place
+            yield f"{file}:{lines[min(k, len(lines) - 1)]}"
+        for sign, values in (("-", before[i:j]), ("+", after[k:m])):
+            for value in values:
+                first, *rest = value.split("\n")
+                yield f"{sign} {first}"
+                yield from (f"{sign}   {line}" for line in rest)

@@ -1,7 +1,9 @@
-"""Ignore patterns by BuildKit's rules (those of .dockerignore, not git's): one matcher for what is hashed, sent and rendered.
+r"""Ignore patterns by BuildKit's rules (those of .dockerignore, not git's): one matcher for what is hashed, sent and rendered.
 
 A pattern is anchored at the root of the workspace, a matched folder takes everything below it along, the last match wins and
-`!` takes paths back. Source: docs of the build context, "dockerignore file"; differential test in tests/e2e.
+`!` takes paths back. Where BuildKit's rules are odd, they are followed: tests/e2e/test_ignore_rules.py sends random folders with
+random patterns through an engine and compares what arrives. Patterns to which BuildKit gives a meaning that their author cannot
+have meant (`\d` is a digit there, `[a*]` no set of characters) are refused.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 ALWAYS = (
     "**/.git",
@@ -47,51 +49,68 @@ class Ignore:
         """Compile the patterns, in order.
 
         Raises:
-            ValueError: a pattern that BuildKit would refuse, such as an unclosed `[`.
+            ValueError: a pattern that BuildKit would refuse, such as an unclosed `[`, or would misread.
         """
         self.patterns = tuple(patterns)
         self._rules = [rule for pattern in self.patterns if (rule := _compile(pattern))]
         self._has_exceptions = any(rule.negative for rule in self._rules)
+        self._folders: dict[str, tuple[bool, ...]] = {"": (False,) * len(self._rules)}
 
     def matches(self, path: str) -> bool:
         """Whether the file `path` (relative, with `/`) is left out."""
-        ignored = False
-        for rule in self._rules:
-            if rule.negative == ignored and _covers(rule.regex, path):
-                ignored = not rule.negative
-        return ignored
+        return self._look(path, self._above(path))[0]
 
     def prunes(self, folder: str) -> bool:
         """Whether nothing below `folder` can count, so that it need not be read."""
         return not self._has_exceptions and self.matches(folder)
 
+    def _above(self, path: str) -> tuple[bool, ...]:
+        """Which rules took the folder of a path: they take the path, too."""
+        folder = path.rpartition("/")[0]
+        known = self._folders.get(folder)
+        if known is None:
+            known = self._folders[""]
+            for end in [*(match.start() for match in re.finditer("/", folder)), len(folder)]:
+                part = folder[:end]
+                if part not in self._folders:
+                    self._folders[part] = self._look(part, known)[1]
+                known = self._folders[part]
+        return known
 
-def _covers(regex: re.Pattern[str], path: str) -> bool:
-    """Whether the rule names the path or a folder above it."""
-    if regex.match(path):
-        return True
-    end = path.rfind("/")
-    while end > 0:
-        if regex.match(path, 0, end):
-            return True
-        end = path.rfind("/", 0, end)
-    return False
+    def _look(self, path: str, above: Sequence[bool]) -> tuple[bool, tuple[bool, ...]]:
+        """Whether a path is left out, and which rules took it.
+
+        A rule that could not change the outcome is not asked, as BuildKit does not ask it, and so takes nothing below: with
+        `a`, `!a/b`, `a` the file `a/b` stays.
+        """
+        ignored = False
+        took = []
+        for rule, inherited in zip(self._rules, above, strict=True):
+            hit = inherited or (rule.negative == ignored and rule.regex.match(path) is not None)
+            took.append(hit)
+            if hit:
+                ignored = not rule.negative
+        return ignored, tuple(took)
 
 
 @functools.cache
-def _compile(pattern: str) -> _Rule | None:
-    text = pattern.strip()
-    negative = text.startswith("!")
-    text = text[1:].strip() if negative else text
-    if not text:
+def _compile(line: str) -> _Rule | None:
+    if "\n" in line or "\0" in line:
+        raise ValueError(f"the ignore pattern {line!r} is more than one line")
+    if line.startswith("#"):
         return None
-    text = posixpath.normpath(text).lstrip("/")
-    if text == ".":
-        return None
-    try:
-        return _Rule(re.compile(_regex(text) + r"\Z", re.DOTALL), negative)
-    except re.error as error:
-        raise ValueError(f"the ignore pattern {pattern!r} cannot be read: {error}") from error
+    # Twice, as BuildKit does: when the file is read, and when its patterns are put to use.
+    for _ in range(2):
+        text = line.strip()
+        negative = text.startswith("!")
+        text = text[1:].strip() if negative else text
+        if not text:
+            if negative:
+                raise ValueError(f"the ignore pattern {line!r} takes nothing back")
+            return None
+        text = posixpath.normpath(text).lstrip("/")
+        line = "!" * negative + text
+    return _Rule(_regex(text), negative) if text not in {"", "."} else None
 
 
 def escape(path: str) -> str:
@@ -102,35 +121,88 @@ def escape(path: str) -> str:
     return "\\" + text if text[:1] in {"#", "!"} else text
 
 
-def _regex(pattern: str) -> str:
-    parts: list[str] = []
+_ANYTHING = "(?s:.*)"
+
+
+def _regex(pattern: str) -> re.Pattern[str]:
+    """A cleaned pattern as a regular expression for whole paths."""
+    if not set(pattern) & set("*?[]\\"):
+        return re.compile(re.escape(pattern) + r"\Z")
+    rest = pattern.removeprefix("**")
+    if rest != pattern and not set(rest) & set("*?[]\\"):
+        # `**/x` is a path that ends so, `**x` and `**.x` a name that does.
+        return re.compile(f"(?s:.*/)?{re.escape(rest[1:])}\\Z" if rest.startswith("/") else f"{_ANYTHING}{re.escape(rest)}\\Z")
+    rest = pattern.removesuffix("**")
+    if rest != pattern and not set(rest) & set("*?[]\\"):
+        return re.compile(re.escape(rest) + _ANYTHING)
+    try:
+        return re.compile("".join(_parts(pattern)) + r"\Z")
+    except re.error as error:
+        raise ValueError(f"the ignore pattern {pattern!r} cannot be read: {error}") from error
+
+
+def _parts(pattern: str) -> Iterator[str]:
     i = 0
     while i < len(pattern):
         char = pattern[i]
         if pattern.startswith("**", i):
-            i += 2
-            if pattern.startswith("/", i):
-                i += 1
-            parts.append(".*" if i >= len(pattern) else "(?:.*/)?")
+            i += 3 if pattern.startswith("/", i + 2) else 2
+            yield ".*" if i >= len(pattern) else "(?:.*/)?"
             continue
         if char == "*":
-            parts.append("[^/]*")
+            yield "[^/]*"
         elif char == "?":
-            parts.append("[^/]")
-        elif char == "\\" and i + 1 < len(pattern):
-            i += 1
-            parts.append(re.escape(pattern[i]))
+            yield "[^/]"
+        elif char == "^":
+            yield "^"  # BuildKit forgets to quote it: beside a wildcard it stands for the start of the path
+        elif char == "\\":
+            i, char = _escaped(pattern, i)
+            yield re.escape(char)
         elif char == "[":
-            end = pattern.find("]", i + 2)
-            if end < 0:
-                raise ValueError(f"unclosed `[` in the ignore pattern {pattern!r}")
-            inner = pattern[i + 1 : end].replace("\\", "\\\\").replace("[", "\\[")
-            parts.append(f"[{inner}]")
-            i = end
+            i, text = _set(pattern, i)
+            yield text
         else:
-            parts.append(re.escape(char))
+            yield re.escape(char)
         i += 1
-    return "".join(parts)
+
+
+def _escaped(pattern: str, i: int) -> tuple[int, str]:
+    """Return the character that the backslash at `i` escapes, and its place."""
+    if i + 1 == len(pattern):
+        raise ValueError(f"the ignore pattern {pattern!r} ends with a `\\` that escapes nothing")
+    char = pattern[i + 1]
+    if char.isalnum() or not char.isascii():
+        raise ValueError(f"`\\{char}` in the ignore pattern {pattern!r}: only signs are escaped, write `{char}`")
+    return i + 1, char
+
+
+def _set(pattern: str, start: int) -> tuple[int, str]:
+    """The set of characters that opens at `start`, as BuildKit's check of it wants it, and the place where it ends."""
+    broken = ValueError(f"unclosed or empty `[` in the ignore pattern {pattern!r}")
+    i = start + 1
+    negated = pattern.startswith("^", i)
+    i += negated
+    members: list[str] = []
+
+    def member() -> str:
+        nonlocal i
+        if i >= len(pattern) or pattern[i] in "-]":
+            raise broken
+        if pattern[i] in "*?" or pattern.startswith("[:", i):
+            raise ValueError(f"`{pattern[i]}` between `[` and `]` in the ignore pattern {pattern!r} is not read as itself")
+        char = pattern[i]
+        if char == "\\":
+            i, char = _escaped(pattern, i)
+        i += 1
+        return re.escape(char)
+
+    while not members or not pattern.startswith("]", i):
+        low = member()
+        if pattern.startswith("-", i):
+            i += 1
+            low += "-" + member()
+        members.append(low)
+    return i, f"[{'^' * negated}{''.join(members)}]"
 
 
 def below(paths: Sequence[str], root: str) -> Sequence[str]:

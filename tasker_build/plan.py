@@ -7,12 +7,13 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from tasker_build.engine.api import UNIQUE_TAG, Image
-from tasker_build.fingerprint import SCHEMA, Difference, Facts, Group, differences
+from tasker_build.fingerprint import SCHEMA, Difference, Facts, Group, differences, hunk
 from tasker_build.spec.model import TargetName
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from tasker_build.errors import Span
     from tasker_build.fingerprint import Fact
 
 
@@ -72,6 +73,8 @@ class Reason:
     kind: Kind
     evidence: str
     details: tuple[str, ...] = ()
+    place: str = ""  # file:line:column of the spec, for what the spec says
+    is_dockerfile: bool = field(default=False, compare=False)  # it is the Dockerfile's instructions that differ
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +113,15 @@ class Wanted:
     parents: tuple[TargetName, ...]
     bases: tuple[str, ...]  # references
     templates: Mapping[str, str] = field(default_factory=dict)  # template → digest
-    spec_digest: str = ""
+    included_by: Mapping[str, str] = field(default_factory=dict)  # template → the one that asks for it
+    spec: Mapping[str, str] = field(default_factory=dict)  # key of the spec → digest of its value
+    places: Mapping[str, Span] = field(default_factory=dict)  # key of the spec → where it is
+
+    def place(self, key: str) -> str:
+        """Where a key of the spec is; of one that is not there any more, where it was."""
+        while key and key not in self.places:
+            key = key.rpartition(".")[0]
+        return str(self.places[key]) if key else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,7 +130,7 @@ class Known:
 
     facts: tuple[Fact, ...]
     templates: Mapping[str, str]
-    spec_digest: str
+    spec: Mapping[str, str]
     image_id: str
     run: str = ""  # the run that built it
     revision: str = ""  # Git revision of the workspace then; it explains and is in no fingerprint
@@ -355,7 +366,7 @@ class _Planner:
             for name in names or ["parents"]:
                 yield Reason(kind=Kind.PARENT, evidence=str(name))
         elif group is Group.DOCKERFILE:
-            yield self._dockerfile_reason(item, found, known)
+            yield dockerfile_reason(item, known)
         elif group is Group.CONTEXT:
             details = tuple(f"{d.sign} {_shown(d.label)}" for d in found)
             count = f"{len(found)} file{'s' if len(found) != 1 else ''}"
@@ -363,24 +374,10 @@ class _Planner:
             yield Reason(kind=Kind.CONTEXT, evidence=f"{count}: {shown}" if found else nothing, details=details)
         else:
             evidence = ", ".join(_value_change(d) for d in found) or nothing
-            yield Reason(kind=Kind(group.value), evidence=evidence)
-
-    @staticmethod
-    def _dockerfile_reason(item: Wanted, found: Sequence[Difference], known: Known | None) -> Reason:
-        details = tuple(line for d in found for line in _hunk(d))
-        if known is None:
-            return Reason(kind=Kind.TEMPLATE, evidence="no record here: group only (Dockerfile instructions)")
-        moved = sorted(
-            name
-            for name in item.templates.keys() | known.templates.keys()
-            if item.templates.get(name) != known.templates.get(name)
-        )
-        if moved:
-            return Reason(kind=Kind.TEMPLATE, evidence=", ".join(moved), details=details)
-        count = f"{len(found)} instruction{'s' if len(found) != 1 else ''}"
-        if item.spec_digest != known.spec_digest:
-            return Reason(kind=Kind.SPEC, evidence=f"{count} of the Dockerfile", details=details)
-        return Reason(kind=Kind.CONTEXT, evidence=f"layout of the workspace: {count} of the Dockerfile", details=details)
+            # What is gone has no place any more; it is where what came instead of it is.
+            here = [d for d in found if d.new is not None] or found
+            places = dict.fromkeys(place for d in here if (place := item.place(_key(item.name, d))))
+            yield Reason(kind=Kind(group.value), evidence=evidence, place=", ".join(places))
 
     def gone(self) -> tuple[Step, ...]:
         """Images of ours whose target the spec no longer has: a note, nothing is removed."""
@@ -391,6 +388,40 @@ class _Planner:
             if any(reference.split(":")[-1] == f"{UNIQUE_TAG}{image.label.fingerprint[:12]}" for reference in image.references)
         }
         return tuple(Step(target=TargetName(name), action=Action.FORGET) for name in sorted(names))
+
+
+def dockerfile_reason(item: Wanted, known: Known | None) -> Reason:
+    """Whose doing a difference in the Dockerfile is: a template's, the spec's, or that of the workspace."""
+    if known is None:
+        return Reason(kind=Kind.TEMPLATE, evidence="no record here: group only (Dockerfile instructions)")
+    kind, evidence, place = Kind.CONTEXT, "layout of the workspace", ""
+    if moved := _changed_keys(item.templates, known.templates):
+        kind, evidence = Kind.TEMPLATE, ", ".join(_included(item, name) for name in moved)
+    elif keys := _changed_keys(item.spec, known.spec):
+        kind, evidence = Kind.SPEC, ", ".join(keys)
+        place = ", ".join(dict.fromkeys(place for key in keys if (place := item.place(key))))
+    details = tuple(hunk(known.facts, item.facts.facts))
+    return Reason(kind=kind, evidence=evidence, details=details, place=place, is_dockerfile=True)
+
+
+def _changed_keys(new: Mapping[str, str], old: Mapping[str, str]) -> list[str]:
+    return sorted(key for key in new.keys() | old.keys() if new.get(key) != old.get(key))
+
+
+def _included(item: Wanted, name: str) -> str:
+    """A template after those that lead to it: `app.j2 → common.j2`."""
+    chain = [name]
+    while (above := item.included_by.get(chain[0], "")) and above not in chain:
+        chain.insert(0, above)
+    return " → ".join(chain)
+
+
+def _key(target: TargetName, difference: Difference) -> str:
+    """The key of the spec that a fact comes from."""
+    if difference.group is Group.BASE:
+        return f"bases.{difference.label}"
+    key = {Group.ARG: f"args.{difference.label}", Group.SECRET: "secrets", Group.SPEC: difference.label}.get(difference.group, "")
+    return f"targets.{target}.{'platforms' if key == 'platform' else key}".removesuffix(".")
 
 
 def _what(image: Image | None, item: Wanted, image_id: str) -> str:
@@ -414,6 +445,9 @@ def _shown(path: str) -> str:
     return path.encode("utf-8", "backslashreplace").decode()
 
 
+_EMPTY = '""'
+
+
 def _value_change(difference: Difference) -> str:
     if difference.old is None and difference.group is Group.BASE:
         return f"+ {difference.label}"
@@ -423,16 +457,18 @@ def _value_change(difference: Difference) -> str:
         return f"- {difference.label}"
     if difference.group is Group.BASE:
         return f"{difference.label} {_pinned(difference.old)} → {_pinned(difference.new)}"
-    return f"{difference.label} {difference.old} → {difference.new}"
+    if difference.group is Group.SECRET:
+        return f"{difference.label} {_secret(difference.old)} → {_secret(difference.new)}"
+    return f"{difference.label} {difference.old or _EMPTY} → {difference.new or _EMPTY}"
+
+
+def _secret(value: str) -> str:
+    """What counts of a secret in words: never its value."""
+    state, _, version = value.partition(" ")
+    words = {"True": "required", "False": "required and not here"}.get(state, state)
+    return f"{words}, version {version}" if version else words
 
 
 def _pinned(value: str) -> str:
     """What a base stands for: the digest that the lock pins, or whatever its name finds."""
     return short_id(value) if value.startswith("sha256:") else "unpinned"
-
-
-def _hunk(difference: Difference) -> Iterator[str]:
-    if difference.old is not None:
-        yield f"- {difference.old}"
-    if difference.new is not None:
-        yield f"+ {difference.new}"

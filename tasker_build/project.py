@@ -7,7 +7,8 @@ import json
 import os
 import platform as machine
 import posixpath
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, is_dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,11 +30,12 @@ from tasker_build.spec.model import human_tags
 from tasker_build.workspace import Entry, Workspace
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     from tasker_build.cargo import CargoWorkspace
     from tasker_build.closure import Closure
     from tasker_build.dockerfile import Dockerfile
+    from tasker_build.errors import Span
     from tasker_build.graph import Graph
     from tasker_build.spec.model import Spec, Target, TargetName
 
@@ -290,9 +292,41 @@ class Project:
                 parents=parents,
                 bases=tuple(image for image in outside if image not in self.references),
                 templates=self.images_tree.templates[name],
-                spec_digest=_spec_digest(target, self.spec),
+                included_by=self.images_tree.included_by[name],
+                spec=self._spec_keys(target),
+                places=self._places,
             )
         return result
+
+    def _spec_keys(self, target: Target) -> Mapping[str, str]:
+        """Digests of what the spec says that a target's Dockerfile is made from; only to tell where a difference comes from."""
+        found = {**self._common_keys, **_keys(f"targets.{target.name}", target)}
+        for name in target.from_.values():
+            if name in self.spec.bases:
+                # A pin that moved is a reason of its own.
+                found |= _keys(f"bases.{name}", self.spec.bases[name].partition("@")[0])
+        for child in self.graph.successors(target.name):
+            # What its children cook is in a builder's own Dockerfile.
+            found |= _keys(f"targets.{child}.cargo", self.spec.targets[child].cargo)
+        return found
+
+    @functools.cached_property
+    def _common_keys(self) -> Mapping[str, str]:
+        return {**_keys("vars", self.spec.vars), **_keys("toolchain", self.spec.toolchain)}
+
+    @functools.cached_property
+    def _places(self) -> Mapping[str, Span]:
+        """Where the spec says what; a base also by its reference."""
+        found = dict(self.spec.at)
+        for name, target in self.spec.targets.items():
+            found[f"targets.{name}"] = target.span
+            found |= {f"targets.{name}.{key}": span for key, span in target.at.items()}
+            if target.cargo is not None:
+                found |= {f"targets.{name}.cargo.{key}": span for key, span in target.cargo.at.items()}
+        bases = {
+            f"bases.{reference.partition('@')[0]}": found.get(f"bases.{name}") for name, reference in self.spec.bases.items()
+        }
+        return found | {key: span for key, span in bases.items() if span is not None}
 
     def piece(self, name: TargetName, inlined: Mapping[str, TargetName], references: Mapping[str, str]) -> Piece:
         """One target as a part of a composition."""
@@ -330,13 +364,23 @@ def _refuse_loose_links(name: TargetName, entries: Sequence[Entry]) -> None:
         raise SpecError(problems)
 
 
-def _spec_digest(target: Target, spec: Spec) -> str:
-    """Digest of what the spec says of a target; only to tell which side a difference in its Dockerfile comes from."""
-    rows = {name: value for name, value in asdict(target).items() if name not in {"span", "at"}}
-    text = json.dumps([rows, dict(spec.vars), _bare(spec.bases), asdict(spec.toolchain)], sort_keys=True, default=str)
-    return sha256(text.encode()).hexdigest()
+def _keys(start: str, value: object) -> Mapping[str, str]:
+    """Every key of a part of the spec with a digest of its value; lists are values, and so is what is not given."""
+    return {key: sha256(text.encode()).hexdigest()[:16] for key, text in _leaves(start, _plain(value))}
 
 
-def _bare(bases: Mapping[str, str]) -> dict[str, str]:
-    """Bases without digests: a moved pin is a reason of its own."""
-    return {name: reference.partition("@")[0] for name, reference in bases.items()}
+def _plain(value: object) -> object:
+    """A part of the spec without the places of its keys."""
+    if is_dataclass(value):
+        return {item.name.rstrip("_"): _plain(getattr(value, item.name)) for item in fields(value) if item.compare}
+    if isinstance(value, Mapping):
+        return {str(name): _plain(part) for name, part in value.items()}
+    return [_plain(part) for part in value] if isinstance(value, tuple) else value
+
+
+def _leaves(key: str, value: object) -> Iterator[tuple[str, str]]:
+    if not isinstance(value, Mapping):
+        yield key, json.dumps(value, sort_keys=True, default=str)
+        return
+    for name, part in value.items():
+        yield from _leaves(f"{key}.{name}", part)

@@ -66,7 +66,7 @@ class Records:
         known[wanted.facts.fingerprint] = Known(
             facts=wanted.facts.facts,
             templates=wanted.templates,
-            spec_digest=wanted.spec_digest,
+            spec=wanted.spec,
             image_id=image_id,
             run=run,
             revision=revision,
@@ -211,7 +211,7 @@ def _row(fingerprint: str, known: Known) -> dict[str, Any]:
         "image": known.image_id,
         "run": known.run,
         "revision": known.revision,
-        "spec": known.spec_digest,
+        "spec": dict(known.spec),
         "templates": dict(known.templates),
         "facts": [[fact.group.value, fact.label, fact.value] for fact in known.facts],
     }
@@ -222,7 +222,7 @@ def _known(row: Mapping[str, Any]) -> Known:
     return Known(
         facts=facts,
         templates=dict(row["templates"]),
-        spec_digest=str(row["spec"]),
+        spec=dict(row["spec"]) if isinstance(row["spec"], dict) else {},  # one digest of all, in records of earlier versions
         image_id=str(row["image"]),
         run=str(row.get("run", "")),
         revision=str(row.get("revision", "")),

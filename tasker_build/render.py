@@ -51,6 +51,7 @@ class Tree:
     files: Mapping[str, File]  # by path below the output folder
     dockerfiles: Mapping[TargetName, str]  # the text of each target's Dockerfile, its stamp included
     templates: Mapping[TargetName, Mapping[str, str]] = field(default_factory=dict)  # template → digest, per target
+    included_by: Mapping[TargetName, Mapping[str, str]] = field(default_factory=dict)  # template → the one that asks for it
 
 
 def render(
@@ -124,17 +125,19 @@ class _Renderer:
         files: dict[str, File] = {}
         dockerfiles: dict[TargetName, str] = {}
         used: dict[TargetName, Mapping[str, str]] = {}
+        included_by: dict[TargetName, Mapping[str, str]] = {}
         enabled = {name: target for name, target in self.spec.targets.items() if target.enabled}
         for name, target in enabled.items():
             first = self._siblings(target)[0].name
             if first in dockerfiles:
-                dockerfiles[name], used[name] = dockerfiles[first], used[first]
+                dockerfiles[name], used[name], included_by[name] = dockerfiles[first], used[first], included_by[first]
                 continue
             self.used = set()
             text = self._render(target.template_name, target.at.get("template", target.span), self._target_context(target))
             file = stamped(target.dockerfile, text, target.template_name)
             dockerfiles[name] = file.text
-            used[name] = {part: sha256(self.templates[part].text.encode()).hexdigest() for part in sorted(self._chain())}
+            included_by[name] = self._chain(target.template_name)
+            used[name] = {part: sha256(self.templates[part].text.encode()).hexdigest() for part in sorted(included_by[name])}
             files[target.dockerfile] = file
             ignore = f"{target.dockerfile}.dockerignore"
             files[ignore] = stamped(ignore, self.closures[name].ignore_file(), "the closure of the target")
@@ -142,7 +145,7 @@ class _Renderer:
             files.update(self._other_files())
         if self.problems:
             raise TemplateError(self.problems)
-        return Tree(files=dict(sorted(files.items())), dockerfiles=dockerfiles, templates=used)
+        return Tree(files=dict(sorted(files.items())), dockerfiles=dockerfiles, templates=used, included_by=included_by)
 
     def _other_files(self) -> Iterator[tuple[str, File]]:
         for stack in self.spec.stacks.values():
@@ -153,16 +156,20 @@ class _Renderer:
             if about is None or about.enabled:
                 yield path, self._file(path, spec_file, about)
 
-    def _chain(self) -> set[str]:
-        """The templates of the last render; a compiled one is not loaded again, so its references are followed here."""
-        found: set[str] = set()
-        todo = set(self.used)
-        while todo:
-            name = todo.pop()
-            if name in found or name not in self.templates:
-                continue
-            found.add(name)
-            todo |= set(re.findall(r"{%-?\s*(?:include|extends|import|from)\s+[\"']([^\"']+)", self.templates[name].text))
+    def _chain(self, first: str) -> Mapping[str, str]:
+        """The templates of the last render, each with the one that asks for it ("" for the first).
+
+        A compiled one is not loaded again, so its references are followed here; a name that is computed is the first one's.
+        """
+        found: dict[str, str] = {}
+        for start in (first, *sorted(self.used)):
+            todo = [(start, first if found else "")]
+            while todo:
+                name, above = todo.pop(0)
+                if name in self.templates and name not in found:
+                    found[name] = above
+                    references = re.findall(r"{%-?\s*(?:include|extends|import|from)\s+[\"']([^\"']+)", self.templates[name].text)
+                    todo += [(part, name) for part in references]
         return found
 
     def _stack(self, stack: Stack) -> File:
@@ -219,7 +226,7 @@ class _Renderer:
         return self._common() | {
             "target": target,
             "image": image,
-            "images": [(argument(role), self._reference(name), name) for role, name in target.from_.items()],
+            "images": [(argument(role), self._reference(name), name) for role, name in sorted(target.from_.items())],
             "closure": closure,
             "copies": self._copies,
             "cargo": self.cargo,

@@ -198,7 +198,13 @@ def step_data(step: Step) -> dict[str, Any]:
         "image_id": step.image_id,
         "needed_by_selection": step.needed_by_selection,
         "reasons": [
-            {"kind": reason.kind.value, "evidence": reason.evidence, "details": list(reason.details)} for reason in step.reasons
+            {
+                "kind": reason.kind.value,
+                "evidence": reason.evidence,
+                "details": list(reason.details),
+                "place": reason.place or None,
+            }
+            for reason in step.reasons
         ],
     }
 
@@ -288,7 +294,12 @@ def _step(row: Mapping[str, Any]) -> Step:
         target=TargetName(_text(row["target"])),
         action=Action[_text(row["action"]).upper()],
         reasons=tuple(
-            Reason(kind=Kind(reason["kind"]), evidence=_text(reason["evidence"]), details=_texts(reason["details"]))
+            Reason(
+                kind=Kind(reason["kind"]),
+                evidence=_text(reason["evidence"]),
+                details=_texts(reason["details"]),
+                place=_text(reason.get("place") or ""),
+            )
             for reason in row["reasons"]
         ),
         fingerprint=_text(row["fingerprint"] or ""),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -71,6 +72,15 @@ def no_engine(request: pytest.FixtureRequest) -> Iterator[None]:
             for name in [name for name in os.environ if name.startswith(("TASKER_BUILD_", "DOCKER_CONTEXT", "DOCKER_CONFIG"))]:
                 patch.delenv(name)
         yield
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say how much the machine of tests/property tried; a stale image or a needless rebuild is a failed test."""
+    machine = sys.modules.get("tests.property.machine")
+    if machine and machine.COUNTS["steps"]:
+        found = "FAILED" if terminalreporter.stats.get("failed") else "0 stale, 0 needless"
+        tried = ", ".join(f"{number} {what}" for what, number in sorted(machine.COUNTS.items()))
+        terminalreporter.write_line(f"never stale: {tried}: {found}")
 
 
 def load_text(*texts: str) -> Spec:

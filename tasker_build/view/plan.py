@@ -35,7 +35,8 @@ def _step_lines(step: Step, width: int, details: bool) -> Iterator[str]:  # noqa
         yield f"{head}  {step.action.word}{needed}" if step.action is not Action.KEEP else f"{head}{needed}"
     for i, reason in enumerate(step.reasons):
         start = head if i == 0 else " " * len(head)
-        yield f"{start}  {reason.kind.value:<9} {reason.evidence}{needed if i == 0 else ''}"
+        place = f"  ({reason.place})" if reason.place else ""
+        yield f"{start}  {reason.kind.value:<9} {reason.evidence}{place}{needed if i == 0 else ''}"
         if details:
             yield from (f"{' ' * len(head)}            {line}" for line in reason.details)
 

@@ -5,6 +5,7 @@ It imports nothing of how fingerprints are made: what it makes of the same Docke
 
 from __future__ import annotations
 
+import posixpath
 import re
 import tarfile
 from dataclasses import dataclass, field
@@ -41,61 +42,59 @@ def interpret(
     stages: dict[str, Layers] = {}
     values: dict[str, str] = {}
     current = Layers()
-    local: dict[str, str] = {}
+    local: dict[str, str] = {}  # an argument that has no value is not in it: unset is not empty
+    folder = "/"
     for line in text.split("\n"):
         if not line.strip() or line.startswith("#"):
             continue
         keyword, rest = line.split(" ", 1)
         if keyword == "ARG":
             for word in rest.split():
-                name, _, default = word.partition("=")
-                default = default.strip('"')
-                (local if stages else values)[name] = args.get(name, default or values.get(name, ""))
+                name, equals, default = word.partition("=")
+                value = args.get(name, default.strip('"') if equals else values.get(name))
+                if value is not None:
+                    (local if stages else values)[name] = value
         elif keyword == "FROM":
             image, _, name = rest.partition(" AS ")
             image = re.sub(r"\$\{(\w+)\}", lambda match: values[match[1]], image)
             current = (stages.get(image) or images[image]).copy()
             stages[name or f"#{len(stages)}"] = current
-            local = {}
+            local, folder = {}, "/"
+        elif keyword == "WORKDIR":
+            folder = rest
         elif keyword == "ENV":
             name, _, value = rest.partition("=")
             current.env[name] = value
         elif keyword == "COPY":
-            _copy(rest, context, stages, current)
+            _copy(rest, folder, context, stages, current)
         elif keyword == "RUN":
             seen = sha256(repr((rest, sorted(local.items()), current.digest)).encode()).hexdigest()
-            current.files[f"/run/{len(current.files)}"] = seen.encode()
+            current.files[f"{folder}/run-{len(current.files)}"] = seen.encode()
     return stages[stage] if stage else current
 
 
-def _copy(rest: str, context: Mapping[str, bytes], stages: Mapping[str, Layers], current: Layers) -> None:
+def _copy(rest: str, folder: str, context: Mapping[str, bytes], stages: Mapping[str, Layers], current: Layers) -> None:
     words = rest.split()
     files: Mapping[str, bytes] = context
     if words[0].startswith("--from="):
         files = {path.lstrip("/"): data for path, data in stages[words.pop(0).removeprefix("--from=")].files.items()}
-    target = words[-1]
+    target = posixpath.normpath(posixpath.join(folder, words[-1]))
     for source in words[:-1]:
         source = source.strip("/")  # noqa: PLW2901
         for path, data in files.items():
             if path == source:
-                current.files[target.rstrip("/") + "/" + path.rsplit("/", 1)[-1] if target.endswith("/") else target] = data
+                place = f"{target}/{path.rsplit('/', 1)[-1]}" if words[-1].endswith("/") else target
+                current.files[place] = data
             elif path.startswith(source + "/"):
-                current.files[target.rstrip("/") + "/" + path[len(source) + 1 :]] = data
+                current.files[f"{target}/{path[len(source) + 1 :]}"] = data
 
 
 class InterpretingEngine(MemoryEngine):
     """Builds when it is asked for the command that builds."""
 
-    def __init__(self, bases: Mapping[str, bytes]) -> None:
+    def __init__(self) -> None:
         super().__init__()
         self.layers: dict[str, Layers] = {}
-        self.builds: list[str] = []
-        for reference, data in bases.items():
-            self.set_base(reference, data)
-
-    def set_base(self, reference: str, data: bytes) -> None:
-        """A base from outside, or another one under its name."""
-        self.store(Layers({"/base": data}), [reference], None)
 
     def store(self, layers: Layers, references: Sequence[str], label: ImageLabel | None) -> str:
         text = label.dump() if label else ""
@@ -109,12 +108,9 @@ class InterpretingEngine(MemoryEngine):
 
     def build_command(self, request: BuildRequest) -> Sequence[str]:
         with tarfile.open(request.context) as tar:
-            members = [member for member in tar.getmembers() if member.isfile()]
-            context = {member.name: _mode(member.mode) + (tar.extractfile(member) or tar).read() for member in members}  # type: ignore[union-attr]
+            context = {member.name: _entry(tar, member) for member in tar.getmembers() if not member.isdir()}
         text = context.pop(DOCKERFILE)[1:].decode()
         label = ImageLabel.parse(request.label)
-        assert label is not None
-        self.builds.append(label.target)
         self.store(interpret(text, context, self.named(), {}, request.stage), [request.tag], label)
         return ("true",)
 
@@ -122,6 +118,10 @@ class InterpretingEngine(MemoryEngine):
         return {"PATH": "/usr/bin:/bin"}
 
 
-def _mode(mode: int) -> bytes:
-    """The exec bit is part of a file, other bits are not."""
-    return b"x" if mode & 0o100 else b"-"
+def _entry(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+    """An entry as it counts: a link by where it leads, a file by its bytes and its exec bit; other bits do not count."""
+    if member.issym():
+        return b"l" + member.linkname.encode()
+    found = tar.extractfile(member)
+    assert found is not None, f"{member.name} is neither a file nor a link"
+    return (b"x" if member.mode & 0o100 else b"-") + found.read()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -144,6 +146,17 @@ def test_targets_that_are_not_enabled_have_none() -> None:
     assert closures("\ntargets: {a: {kind: postgres, enabled: false, context: [nowhere]}}\n") == {}
 
 
+def test_what_a_target_names_is_there_even_among_the_tests_of_a_package() -> None:
+    """Tests are left out of a closure, unless the spec asks for some of their files."""
+    files = FILES | {"app/tests/data/x.json": ""}
+    spec = load_text(f"{HEAD}targets: {{app: {{kind: rust-service, cargo: {{packages: [app]}}, context: [app/tests/data]}}}}\n")
+    closure = make_closures(spec, scan(sorted(files), lambda path: files[path].encode()), sorted(files))[TargetName("app")]
+    kept = closure.files(sorted(files))
+    assert "app/tests/data/x.json" in kept
+    assert "app/tests/it.rs" not in kept
+    assert kept_by_ignore_file(closure, sorted(files)) == kept
+
+
 # The ignore file and the list of files are one thing said twice.
 
 
@@ -173,9 +186,13 @@ HIDDEN = st.lists(st.sampled_from(["a/tests", "b", "**/*.md", "src/a", "docker",
 
 @given(TREE_PATHS, st.data())
 def test_files_and_ignore_file_agree_on_any_tree(paths: list[str], data: st.DataObject) -> None:
-    roots = data.draw(st.lists(st.sampled_from(paths), max_size=4, unique=True))
-    closure = Closure(sources=tuple(sorted(roots)), ignore=(*ALWAYS, *data.draw(HIDDEN)))
-    assert kept_by_ignore_file(closure, paths) == closure.files(paths)
+    ignore = (*ALWAYS, *data.draw(HIDDEN))
+    rules = Ignore(ignore)
+    there = [path for path in paths if not rules.matches(path)]  # what never counts is no part of a workspace
+    folders = {path[: match.start()] for path in there for match in re.finditer("/", path)}
+    roots = data.draw(st.lists(st.sampled_from(sorted({*there, *folders})), max_size=4, unique=True)) if there else []
+    closure = Closure(sources=tuple(sorted(roots)), ignore=ignore)
+    assert kept_by_ignore_file(closure, paths) == closure.files(there)
 
 
 @pytest.mark.parametrize("name", ["a[1].txt", "a*", "what?", "end "])

@@ -17,11 +17,10 @@ from tasker_build.explain import (
     baseline,
     explain,
     find_image,
-    hunk,
     judge_steps,
     origin,
 )
-from tasker_build.fingerprint import Fact, Group
+from tasker_build.fingerprint import Fact, Group, hunk
 from tasker_build.graph import dependency_path
 from tasker_build.plan import Action, Observed, make_plan, unique_reference
 from tasker_build.project import Project

@@ -36,16 +36,18 @@ targets:
     user: {name: app, uid: 1000}
     cargo: {packages: [app], binaries: {app: app}}
     context: [config]
-    args: {FLAVOUR: plain}
+    args: {NOBODY: asks}
   other:
     template: other.j2
     from: {base: debian}
     context: [web]
     secrets: [{id: token, required: true}, ca]
+    args: {FLAVOUR: plain}
 """
 FILES = {
     "stacks.yaml": SPEC,
-    "tpl/other.j2": "FROM {{ image('base') }}\n".replace("{{ image('base') }}", "debian:13") + "COPY web/ web/\n",
+    "tpl/other.j2": "FROM {{ image('base') }}\n".replace("{{ image('base') }}", "debian:13")
+    + "ARG FLAVOUR\nARG NEW\nCOPY web/ web/\n",
     "Cargo.toml": '[workspace]\nmembers = ["app", "lib", "tool"]\n',
     "Cargo.lock": "version = 4\n",
     "app/Cargo.toml": '[package]\nname = "app"\nversion = "1.0.0"\n[dependencies]\nlib = {path = "../lib"}\n',
@@ -114,8 +116,8 @@ SPEC_EDITS: dict[str, tuple[Callable[[Path], None], dict[str, set[str]]]] = {
         edit("tool/Cargo.toml", 'serde = "1"', 'serde = "2"'),
         {"build": {"context"}, "app": {"context", "parent"}},
     ),
-    "a build argument": (edit("stacks.yaml", "FLAVOUR: plain", "FLAVOUR: sweet"), {"app": {"arg"}}),
-    "an argument from unset to empty": (edit("stacks.yaml", "FLAVOUR: plain", 'FLAVOUR: plain, NEW: ""'), {"app": {"arg"}}),
+    "a build argument": (edit("stacks.yaml", "FLAVOUR: plain", "FLAVOUR: sweet"), {"other": {"arg"}}),
+    "an argument from unset to empty": (edit("stacks.yaml", "FLAVOUR: plain", 'FLAVOUR: plain, NEW: ""'), {"other": {"arg"}}),
     "a base": (edit("stacks.yaml", "rust:1", "rust:2"), {"build": {"base", "dockerfile"}, "app": {"parent"}}),
     "the network": (edit("stacks.yaml", "template: other.j2", "template: other.j2\n    network: none"), {"other": {"spec"}}),
     "the platform": (edit("stacks.yaml", "template: other.j2", "template: other.j2\n    platforms: [linux/arm64]"), {"other": {"spec"}}),
@@ -151,6 +153,7 @@ NOTHING: dict[str, Callable[[Path], None]] = {
     "comments in the spec": edit("stacks.yaml", "targets:", "# why\ntargets:   # here"),
     "the order of keys in the spec": edit("stacks.yaml", "    kind: cargo-chef\n    from: {rust: rust}\n", "    from: {rust: rust}\n    kind: cargo-chef\n"),
     "the order of targets in the spec": reorder,
+    "an argument that no ARG declares": edit("stacks.yaml", "NOBODY: asks", "NOBODY: knows"),
     "a tag": edit("stacks.yaml", "template: other.j2", "template: other.j2\n    tags: [x]"),
     "a comment in a template": edit("tpl/other.j2", "COPY", "# why\n\n{# and why not #}COPY"),
     "blanks between words of a COPY": edit("tpl/other.j2", "COPY ", "COPY   "),

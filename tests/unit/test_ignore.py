@@ -42,6 +42,28 @@ from tasker_build.ignore import ALWAYS, Ignore, within
         ([" foo "], ["foo"], [" foo "]),
         (["", ".", "/"], [], ["a"]),
         (["! foo"], [], ["foo"]),
+        # What follows are BuildKit's oddities, each seen on an engine (tests/e2e/test_ignore_rules.py).
+        (["**foo"], ["foo", "xfoo", "d/xfoo", "foo/x"], ["foox"]),
+        (["**.md"], ["a.md", "d/a.md"], ["a.mdx"]),
+        (["**b*"], ["b", "bx", "d/bx"], ["xb"]),
+        (["a**"], ["a", "ab", "a/b"], ["b"]),
+        (["***"], ["a", "a/b"], []),
+        (["a^b"], ["a^b"], ["ab"]),
+        (["a^*"], [], ["a^b"]),
+        (["^*"], ["a", "a/b"], []),
+        (["[^b]"], ["a", "c"], ["b"]),
+        (["a[^b]c"], ["a/c", "axc"], ["abc"]),
+        (["[!a]"], ["!", "a"], ["b"]),
+        ([r"[\]]"], ["]"], ["\\"]),
+        (["]"], ["]"], ["a"]),
+        (["#foo", " #bar"], ["#bar"], ["#foo"]),
+        (["/!a", "!a"], [], ["a", "!a"]),
+        (["*", "!!a"], ["a"], ["!a"]),
+        (["*", "/!a"], ["b"], ["a"]),
+        # A rule that could change nothing for a folder is not asked there, and does not count for what is below it.
+        (["a/b", "!a"], ["a/b"], ["a/c"]),
+        (["**/*.md", "!docs"], ["docs/x.md"], ["docs/x"]),
+        (["a", "!a/b", "a"], ["a/x"], ["a/b"]),
     ],
 )
 def test_patterns(patterns: list[str], ignored: list[str], kept: list[str]) -> None:
@@ -50,9 +72,28 @@ def test_patterns(patterns: list[str], ignored: list[str], kept: list[str]) -> N
     assert [path for path in kept if rules.matches(path)] == []
 
 
-@pytest.mark.parametrize("pattern", ["foo[", "a/[b", "[", "[]"])
+@pytest.mark.parametrize("pattern", ["foo[", "a/[b", "[", "[]", "[]a]", "[^]a]", "[-a]", "[a-]", "[a-b-c]"])
 def test_an_unclosed_bracket_is_refused(pattern: str) -> None:
     with pytest.raises(ValueError, match="unclosed"):
+        Ignore([pattern])
+
+
+@pytest.mark.parametrize(
+    ("pattern", "why"),
+    [
+        ("!", "takes nothing back"),
+        ("! /", "takes nothing back"),
+        ("a\\", "escapes nothing"),
+        ("a\\/", "escapes nothing"),
+        (r"\d", "only signs are escaped"),
+        (r"\é", "only signs are escaped"),
+        ("[a*]", "not read as itself"),
+        ("[[:alpha:]]", "not read as itself"),
+        ("a\nb", "more than one line"),
+    ],
+)
+def test_what_buildkit_refuses_or_misreads_is_refused(pattern: str, why: str) -> None:
+    with pytest.raises(ValueError, match=why):
         Ignore([pattern])
 
 
@@ -99,9 +140,11 @@ def test_what_is_ignored_takes_everything_below_along(pattern: str, path: str) -
 
 
 @given(st.lists(PATTERNS, max_size=4), PATTERNS, PATHS)
-def test_the_last_match_wins(patterns: list[str], last: str, path: str) -> None:
-    if Ignore([last]).matches(path):
+def test_the_last_match_of_the_path_itself_wins(patterns: list[str], last: str, path: str) -> None:
+    folder = path.rpartition("/")[0]
+    matched = Ignore([last]).matches(path)
+    if matched and not (folder and Ignore([last]).matches(folder)):
         assert Ignore([*patterns, last]).matches(path)
         assert not Ignore([*patterns, "!" + last]).matches(path)
-    else:
+    elif not matched:
         assert Ignore([*patterns, last]).matches(path) == Ignore(patterns).matches(path)

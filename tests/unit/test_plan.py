@@ -52,7 +52,7 @@ class World:
                 parents=tuple(T(parent) for parent in parents),
                 bases=(BASE,),
                 templates=self.templates,
-                spec_digest=self.spec_digest,
+                spec={"targets.lone.vars": self.spec_digest},
             )
         return tuple(found.values())
 
@@ -82,7 +82,7 @@ class World:
                 self.known[item.name, item.facts.fingerprint] = Known(
                     facts=item.facts.facts,
                     templates=dict(self.templates),
-                    spec_digest=self.spec_digest,
+                    spec={"targets.lone.vars": self.spec_digest},
                     image_id=f"{item.name}-{self.built}",
                 )
 

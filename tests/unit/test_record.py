@@ -26,7 +26,15 @@ def wanted(value: str = "1", name: TargetName = NAME) -> Wanted:
         iter([Fact(group=Group.ARG, label="a", value=value), Fact(group=Group.CONTEXT, label="caf\udce9", value="x")])
     )
     return Wanted(
-        name=name, facts=found, image="i", tags=(), platform="p", parents=(), bases=(), templates={"t.j2": "1"}, spec_digest="s"
+        name=name,
+        facts=found,
+        image="i",
+        tags=(),
+        platform="p",
+        parents=(),
+        bases=(),
+        templates={"t.j2": "1"},
+        spec={"vars": "s"},
     )
 
 
@@ -39,11 +47,11 @@ def test_what_was_remembered_is_known(records: Records) -> None:
     records.remember(wanted(), "sha256:1")
     ((key, known),) = records.known([NAME]).items()
     assert key == (NAME, wanted().facts.fingerprint)
-    assert (known.facts, known.image_id, known.templates, known.spec_digest) == (
+    assert (known.facts, known.image_id, known.templates, known.spec) == (
         wanted().facts.facts,
         "sha256:1",
         {"t.j2": "1"},
-        "s",
+        {"vars": "s"},
     )
 
 

@@ -85,12 +85,12 @@ def build_all(engine: TinyEngine, root: Path, *names: str, record: bool = True, 
         }
         label = ImageLabel(
             schema=SCHEMA,
-            project="demo",
+            project=project.spec.project,
             target=name,
             platform=item.platform,
             fingerprint=item.facts.fingerprint,
             groups=item.facts.groups,
-            built_on=parents | {base: engine.names[base] for base in item.bases},
+            built_on=parents | {base: engine.names[base] for base in item.bases if base in engine.names},
         )
         engine.put(image_id, [unique, *(f"{item.image}:{tag}" for tag in item.tags)], label, 1_700_000_000 + engine.built)
         if record:
