@@ -1,5 +1,6 @@
-"""Entry point. Answers `--version` before anything heavy is imported: completion and prompts call it often."""
+"""Entry point. Answers `--version` and completes names of commands before anything heavy is imported: both are asked often."""
 
+import os
 import sys
 
 
@@ -10,6 +11,13 @@ def main() -> None:
 
         sys.stdout.write(f"tasker-build {__version__}\n")
         return
+    if "_TASKER_BUILD_COMPLETE" in os.environ:
+        from tasker_build.commands import complete  # noqa: PLC0415
+
+        answer = complete(os.environ)
+        if answer is not None:
+            sys.stdout.write(answer + "\n")
+            return
     from tasker_build.cli import run  # noqa: PLC0415
 
     sys.exit(run(sys.argv[1:]))

@@ -18,9 +18,10 @@ from typing import IO, TYPE_CHECKING, Any
 
 from tasker_build import dockerfile
 from tasker_build.context import write_tar
-from tasker_build.dockerfile import STAGE_MARK, compose, slug
+from tasker_build.dockerfile import STAGE_MARK, compose
 from tasker_build.engine.api import BuildRequest, ImageLabel
 from tasker_build.fingerprint import SCHEMA
+from tasker_build.spec.names import slug
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from tasker_build.quoting import Flow
 from tasker_build.spec.model import TargetName
+from tasker_build.spec.names import secret_variable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -23,11 +24,6 @@ def image_variable(target: Target) -> str:
     """The environment variable that pins a target's image in compose files."""
     name = target.image or target.name
     return re.sub(r"[^A-Z0-9]+", "_", name.upper()) + "_IMAGE"
-
-
-def secret_variable(secret_id: str) -> str:
-    """The environment variable that holds the path of a build secret's file on this machine."""
-    return "TASKER_BUILD_" + re.sub(r"[^A-Z0-9]+", "_", secret_id.upper())
 
 
 def named_context(reference: str) -> str:

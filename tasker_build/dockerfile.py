@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from tasker_build.errors import Problem, Span, TemplateError
+from tasker_build.spec.names import slug
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -95,11 +96,13 @@ def parse(text: str, file: str = "Dockerfile") -> Dockerfile:
     instructions = tuple(_instructions(text, file, below))
     globals_: dict[str, str | None] = {}
     stages: list[Stage] = []
+    bodies: list[list[Instruction]] = []
     for instruction in instructions:
         if instruction.keyword == "FROM":
             stages.append(_stage(instruction, globals_, file))
+            bodies.append([])
         elif stages:
-            stages[-1] = replace(stages[-1], body=(*stages[-1].body, instruction))
+            bodies[-1].append(instruction)
         elif instruction.keyword == "ARG":
             for name, value in _args(instruction, file):
                 globals_[name] = None if value is None else expand(value, globals_)
@@ -107,7 +110,8 @@ def parse(text: str, file: str = "Dockerfile") -> Dockerfile:
             raise _broken(f"{instruction.keyword} before the first FROM", file, instruction.line)
     if not stages:
         raise _broken("no FROM: a Dockerfile needs a stage", file, 1)
-    return Dockerfile(instructions=instructions, directives=directives, globals=globals_, stages=tuple(stages))
+    whole = tuple(replace(stage, body=tuple(body)) for stage, body in zip(stages, bodies, strict=True))
+    return Dockerfile(instructions=instructions, directives=directives, globals=globals_, stages=whole)
 
 
 def _broken(message: str, file: str, line: int) -> TemplateError:
@@ -317,11 +321,6 @@ class Composition:
     stage: str
     origin: Mapping[int, tuple[str, int]]
     stages: Mapping[str, str]  # stage name → the target it belongs to
-
-
-def slug(name: str) -> str:
-    """A target's name as part of a stage, folder or file name; different names never give the same one."""
-    return name.replace("-", "--").replace("/", "-")
 
 
 STAGE_MARK = "__"

@@ -9,20 +9,18 @@ from __future__ import annotations
 
 import json
 import re
-import tomllib
 from collections import Counter
 from dataclasses import dataclass, field
 from enum import StrEnum
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any
-
-from tasker_build.dockerfile import declared_args, outside_images
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from tasker_build.dockerfile import Dockerfile
-    from tasker_build.spec.model import Target, TargetName
+    from tasker_build.spec.model import Target
+    from tasker_build.spec.names import TargetName
     from tasker_build.workspace import Entry
 
 SCHEMA = 1
@@ -42,8 +40,7 @@ class Group(StrEnum):
     SECRET = "secret"  # noqa: S105 - a kind of fact, not a secret
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, order=True)
-class Fact:
+class Fact(NamedTuple):
     """One thing an image depends on, as a word."""
 
     group: Group
@@ -60,11 +57,18 @@ class Facts:
     groups: Mapping[str, str] = field(default_factory=dict)  # group → short digest
 
     @classmethod
-    def of(cls, facts: Iterator[Fact]) -> Facts:
+    def of(cls, facts: Iterable[tuple[Group, str, str]]) -> Facts:
         """Digest the facts, in sorted order."""
-        known = tuple(sorted(facts))
-        groups = {group.value: _digest(fact for fact in known if fact.group is group)[:16] for group in Group}
-        return cls(facts=known, fingerprint=_digest(iter(known)), groups=groups)
+        known = tuple(map(Fact._make, sorted(facts)))
+        words: dict[Group, list[bytes]] = {group: [] for group in Group}
+        for group, label, value in known:
+            name, what = label.encode("utf-8", "surrogateescape"), value.encode("utf-8", "surrogateescape")
+            # Lengths keep a fact apart from every other.
+            words[group].append(b"%d:%b%d:%b%d:%b" % (len(group), group.encode(), len(name), name, len(what), what))
+        joined = {group: b"".join(words[group]) for group in words}
+        # Facts are sorted by the names of their groups first.
+        fingerprint = _digest(b"".join([joined[group] for group in sorted(joined)]))
+        return cls(facts=known, fingerprint=fingerprint, groups={group.value: _digest(joined[group])[:16] for group in joined})
 
     @property
     def short(self) -> str:
@@ -72,13 +76,8 @@ class Facts:
         return self.fingerprint[:12]
 
 
-def _digest(facts: Iterator[Fact]) -> str:
-    hasher = sha256(b"tasker-build facts\n")
-    for fact in facts:
-        for part in (fact.group.value, fact.label, fact.value):
-            data = part.encode("utf-8", "surrogateescape")
-            hasher.update(f"{len(data)}:".encode() + data)
-    return hasher.hexdigest()
+def _digest(words: bytes) -> str:
+    return sha256(b"tasker-build facts\n" + words).hexdigest()
 
 
 def collect(
@@ -104,37 +103,60 @@ def collect(
         platform: such as linux/amd64.
         secrets: secret id → whether the site has it.
     """
+    fixed = fixed_facts(target, dockerfile, references=references, platform=platform)
+    there = [(secret.id, secret.required, secret.version, secrets.get(secret.id, False)) for secret in target.secrets]
+    return Facts.of([*fixed, *moving_facts(context, meanings=meanings, parents=parents, secrets=there)])
 
-    def walk() -> Iterator[Fact]:
-        yield Fact(group=Group.SCHEMA, label="schema", value=str(SCHEMA))
-        yield Fact(group=Group.SPEC, label="target", value=target.name)
-        yield Fact(group=Group.SPEC, label="stage", value=target.stage or "")
-        yield Fact(group=Group.SPEC, label="platform", value=platform)
-        yield Fact(group=Group.SPEC, label="network", value=target.network)
-        outside = [image for image in outside_images(dockerfile) if image not in references]
-        pins = _pins(outside)
-        for directive, value in dockerfile.directives.items():
-            yield Fact(group=Group.DOCKERFILE, label=f"# {directive}", value=value)
-        for i, text in enumerate(_texts(dockerfile, pins)):
-            yield Fact(group=Group.DOCKERFILE, label=f"{i:04}", value=text)
-        for entry in context:
-            value = f"meaning:{meanings[entry.path]}" if entry.path in meanings else entry.identity
-            yield Fact(group=Group.CONTEXT, label=entry.path, value=value)
-        # One that no ARG declares reaches no step.
-        for name in sorted(target.args.keys() & declared_args(dockerfile)):
-            yield Fact(group=Group.ARG, label=name, value=target.args[name])
-        for image in outside:
-            reference = image.partition("@")[0]
-            pinned = reference in pins
-            yield Fact(group=Group.BASE, label=reference if pinned else image, value=pins[reference] if pinned else image)
-        for name, fingerprint in parents.items():
-            yield Fact(group=Group.PARENT, label=name, value=fingerprint)
-        for secret in target.secrets:
-            # The site's CA bundle says whom to trust, not what to build: being there or not changes no byte of an image.
-            there = "optional" if not secret.required else str(secrets.get(secret.id, False))
-            yield Fact(group=Group.SECRET, label=secret.id, value=f"{there} {secret.version}")
 
-    return Facts.of(walk())
+def fixed_facts(
+    target: Target, dockerfile: Dockerfile, *, references: Mapping[str, TargetName], platform: str
+) -> Iterator[tuple[Group, str, str]]:
+    """The facts that follow from the spec and the Dockerfile."""
+    yield Group.SCHEMA, "schema", str(SCHEMA)
+    yield Group.SPEC, "target", target.name
+    yield Group.SPEC, "stage", target.stage or ""
+    yield Group.SPEC, "platform", platform
+    yield Group.SPEC, "network", target.network
+    from tasker_build.dockerfile import declared_args, outside_images  # noqa: PLC0415 - a plan that knows its outlines parses nothing
+
+    outside = [image for image in outside_images(dockerfile) if image not in references]
+    pins = _pins(outside)
+    for directive, value in dockerfile.directives.items():
+        yield Group.DOCKERFILE, f"# {directive}", value
+    for i, text in enumerate(_texts(dockerfile, pins)):
+        yield Group.DOCKERFILE, f"{i:04}", text
+    # One that no ARG declares reaches no step.
+    for name in sorted(target.args.keys() & declared_args(dockerfile)):
+        yield Group.ARG, name, target.args[name]
+    for image in outside:
+        reference = image.partition("@")[0]
+        pinned = reference in pins
+        yield Group.BASE, reference if pinned else image, pins[reference] if pinned else image
+
+
+def moving_facts(
+    context: Sequence[Entry],
+    *,
+    meanings: Mapping[str, str],
+    parents: Mapping[TargetName, str],
+    secrets: Iterable[tuple[str, bool, str, bool]],
+) -> Iterator[tuple[Group, str, str]]:
+    """The facts that follow from contents of files, from other targets and from the site.
+
+    Args:
+        context: the files sent with the target.
+        meanings: as for `collect`.
+        parents: as for `collect`.
+        secrets: of each its id, whether it is required, its version, and whether the site has it.
+    """
+    for entry in context:
+        path = entry.path
+        yield Group.CONTEXT, path, f"meaning:{meanings[path]}" if path in meanings else entry.identity
+    for name, fingerprint in parents.items():
+        yield Group.PARENT, name, fingerprint
+    for secret, required, version, there in secrets:
+        # The site's CA bundle says whom to trust, not what to build: being there or not changes no byte of an image.
+        yield Group.SECRET, secret, f"{there if required else 'optional'} {version}"
 
 
 def _pins(images: Sequence[str]) -> Mapping[str, str]:
@@ -166,6 +188,8 @@ def _texts(dockerfile: Dockerfile, pins: Mapping[str, str]) -> Sequence[str]:
 
 def manifest_meaning(data: bytes) -> str:
     """Digest of what a TOML file says; one that cannot be read counts by its bytes."""
+    import tomllib  # noqa: PLC0415 - likewise
+
     try:
         value: Any = tomllib.loads(data.decode())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError):

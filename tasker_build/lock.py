@@ -82,12 +82,6 @@ class Lock:
 _LOCK = Record(Lock, "the lock")
 
 
-def lock_name(spec_file: str) -> str:
-    """The name of a spec's lock: `stacks.yaml` → `stacks.lock`."""
-    stem, _, ending = spec_file.rpartition(".")
-    return f"{stem if stem and ending in {'yaml', 'yml'} else spec_file}.lock"
-
-
 def read_lock(data: bytes, file: str) -> Lock:
     """Read a lock; `file` is its name in messages.
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import os
+import stat
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -41,7 +43,8 @@ class Drift:
 
 def compare(tree: Tree, folder: Path, written_before: Iterable[str]) -> tuple[Drift, ...]:
     """Compare the tree with the output folder; one row per rendered path and per orphan, sorted."""
-    rows = [_compare_file(path, file, folder) for path, file in tree.files.items()]
+    clear: set[str] = set()
+    rows = [_compare_file(path, file, folder, clear) for path, file in tree.files.items()]
     rows += [
         Drift(path=path, state=State.ORPHAN)
         for path in written_before
@@ -50,18 +53,29 @@ def compare(tree: Tree, folder: Path, written_before: Iterable[str]) -> tuple[Dr
     return tuple(sorted(rows, key=lambda row: row.path))
 
 
-def _compare_file(path: str, file: File, folder: Path) -> Drift:
-    place = folder / path
-    _refuse_links(place, folder)
-    if not place.exists():
+def _compare_file(path: str, file: File, folder: Path, clear: set[str]) -> Drift:
+    """Compare one file; `clear` are folders that were found to be reached through no link."""
+    place = os.path.join(folder, path)
+    above = os.path.dirname(place)
+    while above not in clear:
+        if os.path.islink(above):
+            raise _refused_link(above)
+        clear.add(above)
+        above = os.path.dirname(above) if above != os.fspath(folder) else above
+    try:
+        status = os.lstat(place)
+    except (FileNotFoundError, NotADirectoryError):
         return Drift(path=path, state=State.MISSING)
-    if not place.is_file():
+    if stat.S_ISLNK(status.st_mode):
+        raise _refused_link(place)
+    if not stat.S_ISREG(status.st_mode):
         raise RefusedError(f"{place} is not a plain file", hints=("move it away",))
-    data = place.read_bytes()
-    text = data.decode("utf-8", "replace")
+    with open(place, "rb") as there:
+        data = there.read()
     if data == file.text.encode():
-        executable = bool(place.stat().st_mode & 0o100)
+        executable = bool(status.st_mode & 0o100)
         return Drift(path=path, state=State.SAME if executable == (file.mode == 0o755) else State.MODE)  # noqa: PLR2004
+    text = data.decode("utf-8", "replace")
     state = {"ours": State.BEHIND, "edited": State.EDITED, "foreign": State.FOREIGN}[stamp_state(text)]
     diff = difflib.unified_diff(
         text.split("\n"), file.text.split("\n"), f"{path} (on disk)", f"{path} (rendered)", lineterm="", n=2
@@ -69,9 +83,8 @@ def _compare_file(path: str, file: File, folder: Path) -> Drift:
     return Drift(path=path, state=state, diff=tuple(diff))
 
 
-def _refuse_links(place: Path, folder: Path) -> None:
-    if link := _through_link(place, folder):
-        raise RefusedError(f"{link} is a link; rendered files are never written through one", hints=("replace it by a folder",))
+def _refused_link(link: str) -> RefusedError:
+    return RefusedError(f"{link} is a link; rendered files are never written through one", hints=("replace it by a folder",))
 
 
 def _through_link(place: Path, folder: Path) -> Path | None:

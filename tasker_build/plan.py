@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 from tasker_build.engine.api import UNIQUE_TAG, Image
 from tasker_build.fingerprint import SCHEMA, Difference, Facts, Group, differences, hunk
-from tasker_build.spec.model import TargetName
+from tasker_build.spec.names import TargetName
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from tasker_build.engine.api import ImageLabel
     from tasker_build.errors import Span
     from tasker_build.fingerprint import Fact
 
@@ -233,6 +234,11 @@ class _Planner:
     ) -> None:
         self.project, self.observed, self.known, self.forced = project, observed, known, forced
         self.references = observed.names()
+        self.by_id = {image.id: image for image in observed.images}
+        self.labelled: dict[str, list[tuple[Image, ImageLabel]]] = {}
+        for image in observed.images:
+            if image.label is not None and image.label.project == project:
+                self.labelled.setdefault(image.label.target, []).append((image, image.label))
         self.names = frozenset(item.name for item in wanted)
         self.repositories = {item.name: item.image for item in wanted}
         self.actions: dict[TargetName, Action] = {}
@@ -240,10 +246,7 @@ class _Planner:
 
     def ours(self, target: str, repository: str, platform: str | None = None) -> Iterator[Image]:
         """Images that are really ours: label and unique tag are there and agree."""
-        for image in self.observed.images:
-            label = image.label
-            if label is None or label.project != self.project or label.target != target:
-                continue
+        for image, label in self.labelled.get(target, ()):
             if platform is not None and label.platform != platform:
                 continue
             if unique_reference(repository, label.fingerprint) in image.references:
@@ -310,14 +313,13 @@ class _Planner:
 
     def _tag_reasons(self, item: Wanted, match: Image | None) -> Iterator[Reason]:
         """Names for people that stand on something else than the image they should."""
-        by_id = {image.id: image for image in self.observed.images}
         for tag in item.tags:
             reference = f"{item.image}:{tag}"
             image_id = self.references.get(reference)
             if match is not None and image_id is None:
                 yield Reason(kind=Kind.TAG, evidence=f"{reference} is missing")
             elif match is not None and image_id != match.id and image_id is not None:
-                yield Reason(kind=Kind.TAG, evidence=f"{reference} is {_what(by_id.get(image_id), item, image_id)}")
+                yield Reason(kind=Kind.TAG, evidence=f"{reference} is {_what(self.by_id.get(image_id), item, image_id)}")
 
     def _standing(self, item: Wanted, match: Image) -> Iterator[Reason]:
         """What an image with the right fingerprint stands on: a parent may have been made again, a local base replaced."""

@@ -7,46 +7,50 @@ import json
 import os
 import platform as machine
 import posixpath
+import sys
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 from hashlib import sha256
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from tasker_build import dockerfile, fingerprint, graph
-from tasker_build.cargo import scan
-from tasker_build.closure import make_closures
-from tasker_build.compose import secret_variable
-from tasker_build.context import ContextPart, entries_of
-from tasker_build.dockerfile import Piece, slug
+from tasker_build import __version__
+from tasker_build.cache import Cache
 from tasker_build.errors import Problem, RefusedError, SpecError, TemplateError
 from tasker_build.ignore import below
-from tasker_build.lock import Lock, lock_name, pinned, read_lock
-from tasker_build.plan import Wanted
-from tasker_build.record import FOLDER, Records, TemplateCache
-from tasker_build.render import TemplateText, Tree, render
-from tasker_build.spec.load import load
-from tasker_build.spec.model import human_tags
+from tasker_build.outline import Head, Outline, runs
+from tasker_build.record import FOLDER, Records
+from tasker_build.spec.names import at_version, lock_name, secret_variable, slug
 from tasker_build.workspace import Entry, Workspace
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from tasker_build.cargo import CargoWorkspace
     from tasker_build.closure import Closure
-    from tasker_build.dockerfile import Dockerfile
+    from tasker_build.context import ContextPart
+    from tasker_build.dockerfile import Dockerfile, Piece
     from tasker_build.errors import Span
     from tasker_build.graph import Graph
-    from tasker_build.spec.model import Spec, Target, TargetName
+    from tasker_build.lock import Lock
+    from tasker_build.plan import Wanted
+    from tasker_build.render import TemplateText, Tree
+    from tasker_build.spec.model import Spec, Target
+    from tasker_build.spec.names import TargetName
+
+# What a plan needs when nothing of a spec has changed is imported above; everything that reads specs, renders and parses is
+# imported where it is used: that takes longer than such a plan.
 
 DEFAULT_SPEC = "stacks.yaml"
 
 
-def read_spec(files: Sequence[Path]) -> Spec:
-    """Read and load spec files.
+def read_sources(files: Sequence[Path]) -> tuple[tuple[str, bytes], ...]:
+    """Read spec files: the name of each for messages, and its content.
 
     Raises:
-        SpecError: a file that cannot be read, and everything `load` finds.
+        SpecError: a file that cannot be read.
     """
     sources: list[tuple[str, bytes]] = []
     for file in files:
@@ -56,20 +60,16 @@ def read_spec(files: Sequence[Path]) -> Spec:
             sources.append((str(file), file.read_bytes()))
         except OSError as error:
             raise _unreadable(file, str(error.strerror).lower()) from error
-    return load(sources)
+    return tuple(sources)
 
 
-def read_lock_beside(spec_file: Path) -> Lock:
-    """Read the lock of a spec; without one nothing is pinned.
-
-    Raises:
-        SpecError: a lock that cannot be read, or is damaged.
-    """
+def _read_lock_beside(spec_file: Path) -> bytes | None:
+    """Read the lock of a spec; without one nothing is pinned."""
     file = lock_beside(spec_file)
     try:
-        return read_lock(file.read_bytes(), str(file))
+        return file.read_bytes()
     except FileNotFoundError:
-        return Lock()
+        return None
     except OSError as error:
         raise SpecError([Problem(code="S000", message=f"{file}: {str(error.strerror).lower()}")]) from error
 
@@ -84,31 +84,39 @@ def _unreadable(file: Path, why: str) -> SpecError:
     return SpecError([Problem(code="S000", message=f"{file}: {why}", hints=(hint,))])
 
 
-def template_folders(spec: Spec, spec_folder: Path) -> tuple[Path, ...]:
+def template_folders(templates: str | None, spec_folder: Path) -> tuple[Path, ...]:
     """Where templates are looked for: the project's own folder first, then the built-in ones."""
     inside = Path(__file__).parent / "templates"
     builtin = inside if inside.is_dir() else Path(__file__).parent.parent / "templates"
-    return ((spec_folder / spec.templates,) if spec.templates else ()) + (builtin,)
+    return ((spec_folder / templates,) if templates else ()) + (builtin,)
 
 
-def read_templates(folders: Sequence[Path]) -> Mapping[str, TemplateText]:
-    """Read every template; one in an earlier folder hides its namesake in a later one.
+def read_templates(folders: Sequence[Path]) -> Mapping[str, tuple[str, str]]:
+    """Read every template: name → its text and the path people know it by; an earlier folder's hides a later one's.
 
     Raises:
         TemplateError: a template that is not UTF-8, or a link that leaves its folder.
     """
-    texts: dict[str, TemplateText] = {}
+    texts: dict[str, tuple[str, str]] = {}
     for folder in reversed(folders):
-        for path in sorted(folder.rglob("*.j2")):
-            name = path.relative_to(folder).as_posix()
-            shown = f"templates/{name}" if folder == folders[-1] else os.path.relpath(path)
-            if not path.resolve().is_relative_to(folder.resolve()):
+        for place, name in sorted(_templates_in(os.fspath(folder))):
+            shown = f"templates/{name}" if folder == folders[-1] else os.path.relpath(place)
+            if os.path.islink(place) and not Path(place).resolve().is_relative_to(folder.resolve()):
                 raise TemplateError([Problem(code="T004", message=f"the template {shown} is a link out of its folder")])
             try:
-                texts[name] = TemplateText(text=path.read_text(encoding="utf-8"), file=shown)
+                with open(place, encoding="utf-8") as file:
+                    texts[name] = (file.read(), shown)
             except UnicodeDecodeError as error:
                 raise TemplateError([Problem(code="T004", message=f"the template {shown} is not UTF-8")]) from error
     return texts
+
+
+def _templates_in(folder: str) -> Iterator[tuple[str, str]]:
+    for place, _, names in os.walk(folder):
+        for name in names:
+            if name.endswith(".j2"):
+                path = os.path.join(place, name)
+                yield path, os.path.relpath(path, folder).replace(os.sep, "/")
 
 
 def host_platform() -> str:
@@ -134,15 +142,32 @@ def site_secrets(ids: Sequence[str]) -> Mapping[str, Path]:
     return found
 
 
+class _Lazily(Mapping[str, "Span"]):
+    """A mapping that is made when somebody looks into it: a plan that has nothing to explain reads no spec for it."""
+
+    def __init__(self, make: Callable[[], Mapping[str, Span]]) -> None:
+        self._make = make
+
+    def __getitem__(self, key: str) -> Span:
+        return self._make()[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._make())
+
+    def __len__(self) -> int:
+        return len(self._make())
+
+
 @dataclass(frozen=True)
 class Project:
-    """A loaded spec with its workspace; everything derived is computed once, when asked for."""
+    """A spec with its workspace; everything derived is computed once, when asked for, and kept where that is worth it."""
 
-    spec: Spec
     files: tuple[Path, ...]
+    sources: tuple[tuple[str, bytes], ...]
+    lock_data: bytes | None = None
     version: str = "latest"
     workspace_override: Path | None = None
-    lock: Lock = field(default_factory=Lock)
+    spec_instead: Spec | None = None
 
     @classmethod
     def open(cls, files: Sequence[Path], *, version: str = "latest", workspace: Path | None = None) -> Project:
@@ -151,12 +176,59 @@ class Project:
         Raises:
             SpecError: mistakes in the spec or its lock, or no folder where the workspace should be.
         """
-        spec = pinned(read_spec(files), lock := read_lock_beside(files[0]))
-        project = cls(spec, tuple(files), version, workspace, lock)
+        project = cls(tuple(files), read_sources(files), _read_lock_beside(files[0]), version, workspace)
         if not project.root.is_dir():
             message = f"the workspace {project.root} is not a folder"
-            raise SpecError([Problem(code="S000", message=message, span=spec.at.get("workspace"))])
+            raise SpecError([Problem(code="S000", message=message, span=project.spec.at.get("workspace"))])
         return project
+
+    def with_spec(self, spec: Spec) -> Project:
+        """The same project with another spec."""
+        return replace(self, spec_instead=spec)
+
+    @functools.cached_property
+    def lock(self) -> Lock:
+        """What the spec's bases stand for."""
+        from tasker_build.lock import Lock, read_lock  # noqa: PLC0415
+
+        return Lock() if self.lock_data is None else read_lock(self.lock_data, str(lock_beside(self.files[0])))
+
+    @functools.cached_property
+    def spec(self) -> Spec:
+        """The spec, its bases pinned."""
+        from tasker_build.lock import pinned  # noqa: PLC0415
+        from tasker_build.spec.load import load  # noqa: PLC0415
+
+        return self.spec_instead or pinned(load(self.sources), self.lock)
+
+    @functools.cached_property
+    def _cache(self) -> Cache:
+        return Cache("outlines")
+
+    @functools.cached_property
+    def _key(self) -> str:
+        """Digest of the spec, of its lock, and of the tool that reads them."""
+        words = [_tool(), *(data for _, data in self.sources), b"no lock" if self.lock_data is None else b"+" + self.lock_data]
+        return _digest_of(words)
+
+    @functools.cached_property
+    def _scene(self) -> str:
+        """Digest of everything that files are rendered from, but for what they read in the workspace."""
+        texts = [f"{name}\0{text}" for name, (text, _) in sorted(self._template_texts.items())]
+        words = [self._key, host_platform(), *texts, "\0".join(self.workspace.paths)]
+        return _digest_of(word.encode("utf-8", "surrogateescape") for word in words)
+
+    @functools.cached_property
+    def head(self) -> Head:
+        """What the spec says of the whole."""
+        kept = None if self.spec_instead else self._cache.load(f"head-{self._key}")
+        if kept is not None:
+            return Head(*kept)
+        spec = self.spec
+        head = Head(spec.project, spec.workspace, spec.output, spec.templates, spec.sources.ignore)
+        if not self.spec_instead:
+            self._cache.save(f"head-{self._key}", tuple(head))
+        return head
 
     @property
     def folder(self) -> Path:
@@ -166,12 +238,12 @@ class Project:
     @property
     def root(self) -> Path:
         """The workspace folder."""
-        return self.workspace_override or self.folder / self.spec.workspace
+        return self.workspace_override or self.folder / self.head.workspace
 
     @property
     def output(self) -> Path:
         """Where rendered files go."""
-        return self.root / self.spec.output
+        return self.root / self.head.output
 
     @functools.cached_property
     def records(self) -> Records:
@@ -181,27 +253,48 @@ class Project:
     @functools.cached_property
     def workspace(self) -> Workspace:
         """The workspace, ignoring what never counts."""
-        return Workspace(self.root, self.spec.sources.ignore, self.spec.output)
+        return Workspace(self.root, self.head.ignore, self.head.output, remembers=True)
 
     @functools.cached_property
     def cargo(self) -> CargoWorkspace | None:
         """The Cargo workspace, where there is one."""
+        from tasker_build.cargo import scan  # noqa: PLC0415
+
         return scan(self.workspace.paths, self.workspace.read)
 
     @functools.cached_property
     def closures(self) -> Mapping[TargetName, Closure]:
         """What each target needs of the workspace."""
+        from tasker_build.closure import make_closures  # noqa: PLC0415
+
         return make_closures(self.spec, self.cargo, self.workspace.paths)
+
+    @functools.cached_property
+    def _template_texts(self) -> Mapping[str, tuple[str, str]]:
+        return read_templates(template_folders(self.head.templates, self.folder))
 
     @functools.cached_property
     def templates(self) -> Mapping[str, TemplateText]:
         """Every template by name."""
-        return read_templates(template_folders(self.spec, self.folder))
+        from tasker_build.render import TemplateText  # noqa: PLC0415
+
+        return {name: TemplateText(text=text, file=shown) for name, (text, shown) in self._template_texts.items()}
 
     @functools.cached_property
     def tree(self) -> Tree:
         """Every rendered file."""
-        return self._render(everything=True)
+        from tasker_build.render import File, Tree  # noqa: PLC0415
+
+        kept = self._kept("tree")
+        if kept is not None:
+            files, dockerfiles, templates, included_by = kept
+            rendered = {path: File(text=text, mode=mode, template=template) for path, text, mode, template in files}
+            return Tree(files=rendered, dockerfiles=dockerfiles, templates=templates, included_by=included_by)
+        tree = self._render(everything=True)
+        files = tuple((path, file.text, file.mode, file.template) for path, file in tree.files.items())
+        templates, included_by = ({name: dict(row) for name, row in of.items()} for of in (tree.templates, tree.included_by))
+        self._keep("tree", (files, dict(tree.dockerfiles), templates, included_by))
+        return tree
 
     @functools.cached_property
     def images_tree(self) -> Tree:
@@ -211,6 +304,9 @@ class Project:
         return self._render(everything=False)
 
     def _render(self, *, everything: bool) -> Tree:
+        from tasker_build.compiled import TemplateCache  # noqa: PLC0415
+        from tasker_build.render import render  # noqa: PLC0415
+
         return render(
             self.spec,
             self.templates,
@@ -224,26 +320,33 @@ class Project:
     @functools.cached_property
     def graph(self) -> Graph:
         """The graph of enabled targets."""
+        from tasker_build import graph  # noqa: PLC0415
+
         return graph.build_graph(self.spec)
 
     @functools.cached_property
     def order(self) -> tuple[TargetName, ...]:
         """Enabled targets, parents before children."""
+        if "outlines" in self.__dict__:
+            return tuple(outline.name for outline in self.outlines)
+        from tasker_build import graph  # noqa: PLC0415
+
         return graph.build_order(self.graph)
 
     @functools.cached_property
     def dockerfiles(self) -> Mapping[TargetName, Dockerfile]:
         """Each target's Dockerfile, parsed; of one that several targets share, only what leads to the target's stage."""
+        from tasker_build import dockerfile  # noqa: PLC0415
+
         parsed: dict[str, Dockerfile] = {}
         result: dict[TargetName, Dockerfile] = {}
+        users = Counter(target.dockerfile for target in self.spec.targets.values() if target.enabled)
         for name, text in self.images_tree.dockerfiles.items():
             target = self.spec.targets[name]
-            if target.dockerfile in parsed:
-                whole = parsed[target.dockerfile]
-            else:
-                whole = parsed[target.dockerfile] = dockerfile.parse(text, f"{self.spec.output}/{target.dockerfile}")
-            shared = sum(other.enabled and other.dockerfile == target.dockerfile for other in self.spec.targets.values()) > 1
-            part = dockerfile.reaching(whole, target.stage) if shared else whole
+            path = target.dockerfile
+            if path not in parsed:
+                parsed[path] = dockerfile.parse(text, f"{self.spec.output}/{path}")
+            part = dockerfile.reaching(parsed[path], target.stage) if users[path] > 1 else parsed[path]
             result[name] = dockerfile.with_args(part, target.args)
         return result
 
@@ -260,42 +363,67 @@ class Project:
         """The platform a target is built for."""
         return target.platforms[0] if target.platforms else host_platform()
 
+    def _kept(self, what: str) -> Any:
+        """What was kept of this very scene, if the files that it follows from say what they said then."""
+        kept = None if self.spec_instead else self._cache.load(f"{what}-{self._scene}")
+        if kept is None or any(self.workspace.digest(path) != digest for path, digest in kept[0].items()):
+            return None
+        return kept[1]
+
+    def _keep(self, what: str, value: Any) -> None:
+        if not self.spec_instead:
+            read = {path: self.workspace.digest(path) for path in self.workspace.was_read}
+            self._cache.save(f"{what}-{self._scene}", (read, value))
+
+    @functools.cached_property
+    def outlines(self) -> tuple[Outline, ...]:
+        """Every enabled target as it is known before contents of files are, in build order."""
+        kept = self._kept("outlines")
+        if kept is not None:
+            return tuple(Outline(*row) for row in kept)
+        outlines = tuple(self._outlines())
+        self._keep("outlines", tuple(map(tuple, outlines)))
+        return outlines
+
+    def _outlines(self) -> Iterator[Outline]:
+        from tasker_build import dockerfile, fingerprint  # noqa: PLC0415
+
+        paths = self.workspace.paths
+        places = {path: i for i, path in enumerate(paths)}
+        for name in self.order:
+            target, parsed, closure = self.spec.targets[name], self.dockerfiles[name], self.closures[name]
+            context = closure.files(paths)
+            platform = self.platform(target)
+            facts = fingerprint.fixed_facts(target, parsed, references=self.references, platform=platform)
+            manifests = [path for path in context if closure.is_manifest_only(path)]
+            yield Outline(
+                name=name,
+                image=self.spec.image_name(target),
+                tags=target.tags,
+                platform=platform,
+                parents=self.parents(name),
+                bases=tuple(image for image in dockerfile.outside_images(parsed) if image not in self.references),
+                templates=dict(self.images_tree.templates[name]),
+                included_by=dict(self.images_tree.included_by[name]),
+                spec=self._spec_keys(target),
+                facts=tuple((group.value, label, value) for group, label, value in facts),
+                files=runs(places[path] for path in context),
+                meanings={path: fingerprint.manifest_meaning(self.workspace.read(path)) for path in manifests},
+                secrets=tuple((secret.id, secret.required, secret.version) for secret in target.secrets),
+            )
+
     @functools.cached_property
     def wanted(self) -> Mapping[TargetName, Wanted]:
         """What the spec asks of each target, in build order: facts and fingerprint, with no engine and no registry."""
         result: dict[TargetName, Wanted] = {}
-        for name in self.order:
-            target = self.spec.targets[name]
-            closure = self.closures[name]
-            entries = entries_of(self.workspace, closure.files(self.workspace.paths))
-            _refuse_loose_links(name, entries)
-            manifests = [entry.path for entry in entries if closure.is_manifest_only(entry.path)]
-            meanings = {path: fingerprint.manifest_meaning(self.workspace.read(path)) for path in manifests}
-            parents = self.parents(name)
-            facts = fingerprint.collect(
-                target,
-                self.dockerfiles[name],
-                entries,
-                meanings=meanings,
-                references=self.references,
-                parents={parent: result[parent].facts.fingerprint for parent in parents},
-                platform=self.platform(target),
-                secrets=dict.fromkeys(site_secrets([secret.id for secret in target.secrets]), True),
-            )
-            outside = dockerfile.outside_images(self.dockerfiles[name])
-            result[name] = Wanted(
-                name=name,
-                facts=facts,
-                image=self.spec.image_name(target),
-                tags=human_tags(target, self.version),
-                platform=self.platform(target),
-                parents=parents,
-                bases=tuple(image for image in outside if image not in self.references),
-                templates=self.images_tree.templates[name],
-                included_by=self.images_tree.included_by[name],
-                spec=self._spec_keys(target),
-                places=self._places,
-            )
+        paths = self.workspace.paths
+        places = _Lazily(lambda: self._places)
+        for outline in self.outlines:
+            entries = self.workspace.entries(outline.paths(paths))
+            _refuse_loose_links(outline.name, entries)
+            secrets = site_secrets([secret for secret, _, _ in outline.secrets])
+            result[outline.name] = outline.wanted(entries, result, secrets, at_version(outline.tags, self.version), places)
+        self.workspace.remember()
         return result
 
     def _spec_keys(self, target: Target) -> Mapping[str, str]:
@@ -330,6 +458,8 @@ class Project:
 
     def piece(self, name: TargetName, inlined: Mapping[str, TargetName], references: Mapping[str, str]) -> Piece:
         """One target as a part of a composition."""
+        from tasker_build.dockerfile import Piece  # noqa: PLC0415
+
         target = self.spec.targets[name]
         return Piece(
             name=name,
@@ -343,22 +473,26 @@ class Project:
 
     def context_part(self, name: TargetName) -> ContextPart:
         """One target's files below a prefix of their own."""
+        from tasker_build.context import ContextPart, entries_of  # noqa: PLC0415
+
         paths = self.closures[name].files(self.workspace.paths)
         return ContextPart(prefix=slug(name), entries=entries_of(self.workspace, paths))
 
 
 def _refuse_loose_links(name: TargetName, entries: Sequence[Entry]) -> None:
     """A link that lands outside the closure would dangle in the image."""
+    links = [(entry.path, entry.link) for entry in entries if entry.link is not None]
+    if not links:
+        return
     paths = sorted(entry.path for entry in entries)
     problems = [
         Problem(
             code="W012",
-            message=f"the link `{entry.path}` leads out of the closure of `{name}`: to {entry.link}",
+            message=f"the link `{path}` leads out of the closure of `{name}`: to {link}",
             hints=("add what it leads to to the target's context, or replace the link by a file",),
         )
-        for entry in entries
-        if entry.link is not None
-        and not below(paths, posixpath.normpath(posixpath.join(posixpath.dirname(entry.path), entry.link)))
+        for path, link in links
+        if not below(paths, posixpath.normpath(posixpath.join(posixpath.dirname(path), link)))
     ]
     if problems:
         raise SpecError(problems)
@@ -384,3 +518,26 @@ def _leaves(key: str, value: object) -> Iterator[tuple[str, str]]:
         return
     for name, part in value.items():
         yield from _leaves(f"{key}.{name}", part)
+
+
+def _digest_of(words: Iterable[bytes]) -> str:
+    hasher = sha256()
+    for word in words:
+        hasher.update(b"%d:" % len(word))
+        hasher.update(word)
+    return hasher.hexdigest()
+
+
+@functools.cache
+def _tool() -> bytes:
+    """What tells this installation from one that might read a spec otherwise: its files and those of what it reads with."""
+    rows: list[tuple[str, int, int, int, int]] = []
+    for module in ("tasker_build", "jinja2", "yaml"):
+        found = find_spec(module)
+        for folder in found.submodule_search_locations or () if found else ():
+            for place, _, names in os.walk(folder):
+                for name in sorted(names):
+                    if name.endswith((".py", ".so")):
+                        status = os.stat(path := os.path.join(place, name))
+                        rows.append((path, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino))
+    return repr((__version__, sys.version, sorted(rows))).encode()

@@ -6,30 +6,19 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import stat
-import subprocess
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from pathlib import Path
-from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
 
-import jinja2
-
-from tasker_build import __version__
-from tasker_build.dockerfile import slug
-from tasker_build.errors import TaskerBuildError
 from tasker_build.fingerprint import Fact, Group
 from tasker_build.plan import Known
-from tasker_build.spec.model import TargetName
+from tasker_build.spec.names import TargetName, slug
 from tasker_build.workspace import write_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
-
-    from jinja2.bccache import Bucket
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from pathlib import Path
 
     from tasker_build.plan import Wanted
 
@@ -45,9 +34,9 @@ class Records:
 
     folder: Path
 
-    def known(self, names: Iterable[TargetName]) -> Mapping[tuple[TargetName, str], Known]:
+    def known(self, names: Sequence[TargetName]) -> Mapping[tuple[TargetName, str], Known]:
         """What earlier builds of these targets were made from; what cannot be read is as if it were not there."""
-        return {(name, fingerprint): known for name in names for fingerprint, known in self._read(name).items()}
+        return _KnownBuilds(names, self._read)
 
     def _path(self, name: str) -> Path:
         return self.folder / "targets" / f"{slug(name)}.json"
@@ -76,7 +65,12 @@ class Records:
 
     def adopt(self, wanted: Wanted, image_id: str) -> None:
         """Note what an image that was there before this folder knew of it is made from: its label says it is this."""
-        if wanted.facts.fingerprint not in self._read(wanted.name):
+        try:
+            text = self._path(wanted.name).read_text()
+        except OSError:
+            text = ""
+        # A record of its own is read as it is written here; nothing else in it could be this fingerprint.
+        if f'"{wanted.facts.fingerprint}"' not in text:
             self.remember(wanted, image_id)
 
     def _write(self, path: Path, value: Any) -> None:
@@ -92,6 +86,9 @@ class Records:
 
     def new_run(self) -> Path:
         """Make a folder for one run's logs and summary; the oldest runs make room."""
+        import shutil  # noqa: PLC0415 - only a build makes room, or asks the time
+        from datetime import UTC, datetime  # noqa: PLC0415
+
         self.make()
         runs = self.folder / "runs"
         runs.mkdir(mode=0o700, exist_ok=True)
@@ -132,33 +129,26 @@ class Records:
             self._write(self.folder / "rendered.json", paths)
 
 
-class TemplateCache(jinja2.BytecodeCache):
-    """Compiled templates in the user's own cache folder; jinja checks that they belong to the template's text.
+class _KnownBuilds(Mapping[tuple["TargetName", str], Known]):
+    """Builds by target and fingerprint; a target's file is read when it is asked for: a plan needs few of them."""
 
-    They are code that is run, so they never lie in a checkout, and a folder that others may write is not used.
-    """
+    def __init__(self, names: Sequence[TargetName], read: Callable[[TargetName], Mapping[str, Known]]) -> None:
+        self._names, self._reader = names, read
+        self._targets: dict[TargetName, Mapping[str, Known]] = {}
 
-    def __init__(self) -> None:
-        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
-        self._folder = cache / "tasker-build" / f"templates-{__version__}"
+    def _read(self, name: TargetName) -> Mapping[str, Known]:
+        if name not in self._targets:
+            self._targets[name] = self._reader(name)
+        return self._targets[name]
 
-    def _is_private(self) -> bool:
-        status = self._folder.lstat()
-        return stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid() and not status.st_mode & 0o022
+    def __getitem__(self, key: tuple[TargetName, str]) -> Known:
+        return self._read(key[0])[key[1]]
 
-    def load_bytecode(self, bucket: Bucket) -> None:
-        with suppress(OSError):
-            if self._is_private():
-                try:
-                    bucket.bytecode_from_string((self._folder / bucket.key).read_bytes())
-                except (ValueError, EOFError, TypeError, UnpicklingError):
-                    bucket.reset()  # cut or damaged: compiled anew
+    def __iter__(self) -> Iterator[tuple[TargetName, str]]:
+        return ((name, fingerprint) for name in self._names for fingerprint in self._read(name))
 
-    def dump_bytecode(self, bucket: Bucket) -> None:
-        with suppress(OSError, TaskerBuildError, RuntimeError):
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if self._is_private():
-                write_file(self._folder / bucket.key, bucket.bytecode_to_string(), 0o600)
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
 
 
 def _stays_below(path: str) -> bool:
@@ -231,6 +221,8 @@ def _known(row: Mapping[str, Any]) -> Known:
 
 def git_revision(folder: Path) -> str:
     """The commit a folder's Git checkout stands on; "" where there is no Git, no repository or no commit."""
+    import subprocess  # noqa: PLC0415 - only a build asks for it
+
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     try:
         done = subprocess.run(

@@ -102,6 +102,8 @@ class _Renderer:
         self.spec, self.templates, self.closures, self.cargo, self.paths = spec, templates, closures, cargo, paths
         self.used: set[str] = set()
         self.problems: list[Problem] = []
+        self.digests: dict[str, str] = {}
+        self.named: dict[str, list[str]] = {}  # template → those it names
         self.environment = ImmutableSandboxedEnvironment(
             loader=jinja2.FunctionLoader(self._load),
             undefined=_Undefined,
@@ -113,6 +115,11 @@ class _Renderer:
         )
         self.environment.filters.update(FILTERS)
         self.environment.filters["dirname"] = posixpath.dirname
+        self.sharing: dict[str, list[Target]] = {}
+        for target in spec.targets.values():
+            if target.enabled:
+                self.sharing.setdefault(target.dockerfile, []).append(target)
+        self.common = self._common()
 
     def _load(self, name: str) -> tuple[str, str, Callable[[], bool]] | None:
         if name not in self.templates:
@@ -132,12 +139,12 @@ class _Renderer:
             if first in dockerfiles:
                 dockerfiles[name], used[name], included_by[name] = dockerfiles[first], used[first], included_by[first]
                 continue
-            self.used = set()
+            self.used = {target.template_name}
             text = self._render(target.template_name, target.at.get("template", target.span), self._target_context(target))
             file = stamped(target.dockerfile, text, target.template_name)
             dockerfiles[name] = file.text
             included_by[name] = self._chain(target.template_name)
-            used[name] = {part: sha256(self.templates[part].text.encode()).hexdigest() for part in sorted(included_by[name])}
+            used[name] = {part: self._template_digest(part) for part in sorted(included_by[name])}
             files[target.dockerfile] = file
             ignore = f"{target.dockerfile}.dockerignore"
             files[ignore] = stamped(ignore, self.closures[name].ignore_file(), "the closure of the target")
@@ -156,6 +163,11 @@ class _Renderer:
             if about is None or about.enabled:
                 yield path, self._file(path, spec_file, about)
 
+    def _template_digest(self, name: str) -> str:
+        if name not in self.digests:
+            self.digests[name] = sha256(self.templates[name].text.encode()).hexdigest()
+        return self.digests[name]
+
     def _chain(self, first: str) -> Mapping[str, str]:
         """The templates of the last render, each with the one that asks for it ("" for the first).
 
@@ -168,13 +180,14 @@ class _Renderer:
                 name, above = todo.pop(0)
                 if name in self.templates and name not in found:
                     found[name] = above
-                    references = re.findall(r"{%-?\s*(?:include|extends|import|from)\s+[\"']([^\"']+)", self.templates[name].text)
-                    todo += [(part, name) for part in references]
+                    if name not in self.named:
+                        self.named[name] = _NAMED.findall(self.templates[name].text)
+                    todo += [(part, name) for part in self.named[name]]
         return found
 
     def _stack(self, stack: Stack) -> File:
         template = "compose/stack.yml.j2"
-        context = self._common() | {
+        context = self.common | {
             "stack": stack,
             "services": compose.stack_services(self.spec, stack, self.closures),
             "build_secrets": compose.build_secrets(self.spec, stack),
@@ -182,7 +195,7 @@ class _Renderer:
         return stamped(stack.compose_file, self._render(template, stack.span, context), template)
 
     def _file(self, path: str, file: FileSpec, stack: Stack | None) -> File:
-        context = self._common() | {"path": path, "stack": stack, "options": dict(file.vars), "files": self._paths()}
+        context = self.common | {"path": path, "stack": stack, "options": dict(file.vars), "files": self._paths()}
         if stack is not None:
             context["services"] = compose.stack_services(self.spec, stack, self.closures)
         text = self._render(file.template, file.at["template"], context)
@@ -195,6 +208,7 @@ class _Renderer:
         return sorted(paths | set(self.spec.files))
 
     def _common(self) -> dict[str, Any]:
+        """What every template may ask for; made once, for no template can change it."""
         return {
             "spec": self.spec,
             "project": self.spec.project,
@@ -223,7 +237,7 @@ class _Renderer:
             return f"${{{argument(role)}}}"
 
         closure = self.closures[target.name]
-        return self._common() | {
+        return self.common | {
             "target": target,
             "image": image,
             "images": [(argument(role), self._reference(name), name) for role, name in sorted(target.from_.items())],
@@ -257,7 +271,7 @@ class _Renderer:
 
     def _siblings(self, target: Target) -> list[Target]:
         """The enabled targets that share a target's Dockerfile, itself included: each is a stage of it."""
-        return [other for other in self.spec.targets.values() if other.enabled and other.dockerfile == target.dockerfile]
+        return self.sharing[target.dockerfile]
 
     def _selections(self, target: Target) -> list[Cargo]:
         """The distinct cargo selections of everything built from `target`: what it cooks, in the order of the spec."""
@@ -338,6 +352,7 @@ def selection_flags(selection: Cargo) -> str:
     return " ".join(words)
 
 
+_NAMED = re.compile(r"{%-?\s*(?:include|extends|import|from)\s+[\"']([^\"']+)")
 _COMMENTS = {".sql": ("-- ", ""), ".md": ("<!-- ", " -->")}
 _DIRECTIVE = re.compile(r"#\s*(syntax|escape|check)\s*=")
 _STAMP_WITHIN = 4

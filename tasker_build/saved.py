@@ -16,7 +16,7 @@ from tasker_build import __version__
 from tasker_build.errors import RefusedError
 from tasker_build.fingerprint import SCHEMA, Group
 from tasker_build.plan import Action, Kind, Plan, Reason, Step
-from tasker_build.spec.model import TargetName
+from tasker_build.spec.names import TargetName
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import os
 import stat
-from dataclasses import dataclass
+import time
 from hashlib import file_digest, sha256
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+from tasker_build.cache import FileDigests
 from tasker_build.errors import BuildError, Problem, RefusedError, Span, SpecError
 from tasker_build.ignore import ALWAYS, Ignore
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Iterable, Sequence
     from pathlib import Path
 
+_SMALL = 1 << 20
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+
+class Entry(NamedTuple):
     """One file or link of the workspace as it counts for a context."""
 
     path: str
@@ -33,11 +35,15 @@ class Entry:
 
 
 class Workspace:
-    """Reads a workspace folder; every file is listed once and hashed at most once per run."""
+    """Reads a workspace folder; every file is listed once and hashed at most once per run, and not at all where it is known
+    not to have changed since an earlier one.
+    """
 
-    def __init__(self, root: Path, ignore: Sequence[str] = (), output: str = "") -> None:
+    def __init__(self, root: Path, ignore: Sequence[str] = (), output: str = "", *, remembers: bool = False) -> None:
         self.root = root
+        self._prefix = os.path.join(root, "")
         self._ignore = Ignore([*ALWAYS, *([output] if output else []), *ignore])
+        self._digests = FileDigests(os.fspath(root), self._ignore.patterns) if remembers else None
         self._paths: tuple[str, ...] | None = None
         self._entries: dict[str, Entry] = {}
         self._bytes: dict[str, bytes] = {}
@@ -56,14 +62,17 @@ class Workspace:
     def _walk(self) -> list[str]:
         found: list[str] = []
         folders = [""]
+        kept = self._digests.known if self._digests else {}
         while folders:
             folder = folders.pop()
-            with os.scandir(self.root / folder) as entries:
+            with os.scandir(self._prefix + folder) as entries:
                 for item in entries:
                     path = f"{folder}/{item.name}" if folder else item.name
                     if item.is_dir(follow_symlinks=False):
                         if not self._ignore.prunes(path):
                             folders.append(path)
+                    elif path in kept and item.is_file(follow_symlinks=False):
+                        found.append(path)  # the same patterns did not match it then
                     elif self._ignore.matches(path):
                         continue
                     elif item.is_symlink() or item.is_file():
@@ -86,13 +95,35 @@ class Workspace:
         Raises:
             SpecError: a link that leaves the workspace: the image would get a dangling one.
         """
-        if path not in self._entries:
-            self._entries[path] = self._entry(path)
-        return self._entries[path]
+        return self.entries((path,))[0]
+
+    def entries(self, paths: Iterable[str]) -> list[Entry]:
+        """Return the entries of some of `paths`.
+
+        Raises:
+            SpecError: a link that leaves the workspace: the image would get a dangling one.
+        """
+        # The longest loop of a plan: everything that is the same for each file stands outside.
+        known, kept, prefix, lstat = self._entries, self._digests.known if self._digests else {}, self._prefix, os.lstat
+        found: list[Entry] = []
+        for path in paths:
+            entry = known.get(path)
+            if entry is None:
+                if path in kept:
+                    signature, digest = kept[path]
+                    now = lstat(prefix + path)
+                    if signature == (now.st_size, now.st_mtime_ns, now.st_ctime_ns, now.st_ino, now.st_dev):
+                        entry = Entry(path, now.st_mode & stat.S_IXUSR != 0, None, digest)
+                if entry is None:
+                    entry = self._entry(path)
+                known[path] = entry
+            found.append(entry)
+        return found
 
     def _entry(self, path: str) -> Entry:
-        full = self.root / path
-        status = full.lstat()
+        full = self._prefix + path
+        looked = time.time_ns()
+        status = os.lstat(full)
         if stat.S_ISLNK(status.st_mode):
             target = os.readlink(full)
             landing = os.path.normpath(os.path.join(os.path.dirname(path), target))
@@ -100,10 +131,33 @@ class Workspace:
                 message = f"the link `{path}` leaves the workspace: it points to {target}"
                 hint = "replace it by a file, or add it to sources.ignore"
                 raise SpecError([Problem(code="W011", message=message, span=Span(file=path, line=1, col=1), hints=(hint,))])
-            return Entry(path=path, executable=False, link=target, digest=sha256(os.fsencode(target)).hexdigest())
-        with full.open("rb") as file:
-            digest = file_digest(file, "sha256").hexdigest()
-        return Entry(path=path, executable=bool(status.st_mode & stat.S_IXUSR), link=None, digest=digest)
+            return Entry(path, False, target, sha256(os.fsencode(target)).hexdigest())  # noqa: FBT003
+        with open(full, "rb") as file:
+            # Small files, that is nearly all, are read at once: `file_digest` makes a buffer for each.
+            small = status.st_size < _SMALL
+            digest = (sha256(file.read()) if small else file_digest(file, "sha256")).hexdigest()
+        if self._digests:
+            self._digests.add(path, status, digest, looked)
+        return Entry(path, status.st_mode & stat.S_IXUSR != 0, None, digest)
+
+    @property
+    def was_read(self) -> Collection[str]:
+        """The files whose content was asked for in this run, not only its digest."""
+        return self._bytes.keys()
+
+    def digest(self, path: str) -> str:
+        """Return the digest of what `read` returns; "" where that cannot be read."""
+        try:
+            if path not in self._bytes and not os.path.islink(self.root / path):
+                return self.entry(path).digest
+            return sha256(self.read(path)).hexdigest()
+        except OSError:
+            return ""
+
+    def remember(self) -> None:
+        """Keep for later runs what was hashed in this one."""
+        if self._digests:
+            self._digests.save(self.paths)
 
 
 def write_file(path: Path, data: bytes, mode: int) -> None:

@@ -64,9 +64,11 @@ settings.load_profile("tasker-build")
 
 
 @pytest.fixture(autouse=True)
-def no_engine(request: pytest.FixtureRequest) -> Iterator[None]:
+def no_engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Tests that are not marked `engine` reach none, and see no settings of the machine they run on."""
     with pytest.MonkeyPatch.context() as patch:
+        # What one test remembers is none of another's business, and none of the user's.
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         if "engine" not in request.keywords:
             patch.setenv("DOCKER_HOST", DEAD_ENGINE)
             for name in [name for name in os.environ if name.startswith(("TASKER_BUILD_", "DOCKER_CONTEXT", "DOCKER_CONFIG"))]:

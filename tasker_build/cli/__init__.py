@@ -6,7 +6,6 @@ import importlib
 import os
 import signal
 import sys
-import traceback
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,28 +13,15 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from tasker_build.commands import COMMANDS
 from tasker_build.errors import Exit, TaskerBuildError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tasker_build.project import Project
+    from click.shell_completion import CompletionItem
 
-COMMANDS = {
-    "render": "Write the Dockerfiles, compose files, scripts and configuration of the spec.",
-    "plan": "Say what would be built, what not, and why.",
-    "apply": "Build what the plan says, in the order of the graph.",
-    "why": "Say why a target would be built or is kept, how two hang together, or where an image comes from.",
-    "show": "Show a saved plan; needs no engine.",
-    "ls": "List targets.",
-    "check": "Check spec, templates and everything rendered; needs no engine for what needs none.",
-    "lock": "Pin the bases by digest, move the pins, or say whether they stand.",
-    "env": "Start, stop and look at the environments (stacks).",
-    "db": "The database alone: start, psql, test, status, logs, reset, restore, stop.",
-    "cleanup": "Remove what belongs to the spec, after showing it and asking.",
-    "doctor": "Say what is installed, what is missing, and the command that helps.",
-    "schema": "Print the JSON Schema of the spec, for editors.",
-}
+    from tasker_build.project import Project
 
 EXIT_CODES = """\b
 Exit codes:
@@ -67,6 +53,12 @@ class LazyGroup(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        from click.shell_completion import CompletionItem  # noqa: PLC0415
+
+        names = [CompletionItem(name, help=text) for name, text in COMMANDS.items() if name.startswith(incomplete)]
+        return names + click.Command.shell_complete(self, ctx, incomplete)
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
         try:
@@ -162,6 +154,7 @@ def _say(text: str) -> None:
 
 def _bug() -> int:
     import tempfile  # noqa: PLC0415
+    import traceback  # noqa: PLC0415
 
     if os.environ.get("TASKER_BUILD_DEBUG"):
         traceback.print_exc()

@@ -7,31 +7,24 @@ import os
 import sys
 import time
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 import click
 from click.core import ParameterSource
 
-from tasker_build.cli.planning import plan_again, plan_project, read_plan, states_of
+from tasker_build.cli.planning import chosen, plan_again, plan_project, read_plan, states_of
 from tasker_build.engine.docker import DockerEngine, buildx
 from tasker_build.errors import Exit, RefusedError
-from tasker_build.executor import Built, Executor, Failed, Kept, Retagged, Skipped
-from tasker_build.output import State, compare
 from tasker_build.plan import Action
 from tasker_build.project import site_secrets
-from tasker_build.record import git_revision
-from tasker_build.since import chosen
-from tasker_build.spec.model import CARGO_JOBS
 from tasker_build.view.plan import plan_data, plan_text
-from tasker_build.view.progress import ProgressView, failure_text, seconds_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from tasker_build.cli import Settings
-    from tasker_build.executor import Event
+    from tasker_build.executor import Event, Executor
     from tasker_build.plan import Plan
     from tasker_build.project import Project
 
@@ -96,6 +89,10 @@ def command(
         if not plan.changed:
             click.echo(plan_text(plan, show_kept=False, details=False))
             return Exit.OK
+        from tasker_build.executor import Executor  # noqa: PLC0415 - only what builds pays for it, here and below
+        from tasker_build.record import git_revision  # noqa: PLC0415
+        from tasker_build.spec.model import CARGO_JOBS  # noqa: PLC0415
+
         buildx()
         click.echo(plan_text(plan, show_kept=False, details=False) + "\n", err=True)
         _note_drift(project)
@@ -125,7 +122,7 @@ def _secrets(project: Project, plan: Plan) -> dict[str, Path]:
     for target in building:
         for secret in target.secrets:
             if secret.required and secret.id not in found:
-                from tasker_build.compose import secret_variable  # noqa: PLC0415
+                from tasker_build.spec.names import secret_variable  # noqa: PLC0415
 
                 hint = f"set {secret_variable(secret.id)} to the path of a file that holds it"
                 raise RefusedError(f"target `{target.name}` needs the build secret `{secret.id}`", hints=(hint,))
@@ -141,6 +138,8 @@ def _adopt(project: Project, plan: Plan) -> None:
 
 def _limit_cargo(run: Path, jobs: int) -> Path:
     """How many compilers cargo may start, for the steps that read it: for machines short of memory."""
+    from tasker_build.spec.model import CARGO_JOBS  # noqa: PLC0415
+
     file = run / CARGO_JOBS
     file.write_text(str(jobs))
     return file
@@ -148,6 +147,8 @@ def _limit_cargo(run: Path, jobs: int) -> Path:
 
 def _note_drift(project: Project) -> None:
     """What is built is what the spec renders; say so when the files on disk are something else."""
+    from tasker_build.output import State, compare  # noqa: PLC0415
+
     drift = compare(project.tree, project.output, ())
     edited = [row.path for row in drift if row.state in {State.EDITED, State.FOREIGN}]
     if edited:
@@ -156,6 +157,9 @@ def _note_drift(project: Project) -> None:
 
 def _follow(executor: Executor, progress: str) -> list[Event]:
     """Run the executor, show its events, keep the ones that are results; an interrupt is told what is done, then goes on."""
+    from tasker_build.executor import Built, Failed, Kept, Retagged, Skipped  # noqa: PLC0415
+    from tasker_build.view.progress import ProgressView  # noqa: PLC0415
+
     terminal = sys.stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb"
     animate = terminal and (progress == "tty" or (progress == "auto" and not os.environ.get("CI")))
     view = ProgressView(sys.stderr, animate=animate)
@@ -180,6 +184,10 @@ def _follow(executor: Executor, progress: str) -> list[Event]:
 
 
 def _summary(plan: Plan, project: Project, events: Sequence[Event]) -> dict[str, object]:
+    from dataclasses import asdict  # noqa: PLC0415
+
+    from tasker_build.executor import Built  # noqa: PLC0415
+
     rows = []
     for event in events:
         row: dict[str, object] = {"target": event.target, "result": type(event).__name__.lower()}  # type: ignore[union-attr]
@@ -193,11 +201,14 @@ def _summary(plan: Plan, project: Project, events: Sequence[Event]) -> dict[str,
                 "steps": [asdict(step) | {"seconds": round(step.seconds, 3)} for step in event.steps],
             }
         rows.append(row)
-    return {"version": 1, "plan": plan_data(plan, project.spec.project), "results": rows}
+    return {"version": 1, "plan": plan_data(plan, project.head.project), "results": rows}
 
 
 def _verdict(plan: Plan, events: Sequence[Event], seconds: float) -> int:
     """Say what came of it, failures in full and last; returns the exit code."""
+    from tasker_build.executor import Built, Failed, Kept, Retagged, Skipped  # noqa: PLC0415
+    from tasker_build.view.progress import failure_text, seconds_text  # noqa: PLC0415
+
     counts = {kind: sum(isinstance(event, kind) for event in events) for kind in (Built, Retagged, Kept, Failed, Skipped)}
     words = ("built", "tagged", "unchanged", "failed", "skipped")
     told = ", ".join(f"{count} {word}" for count, word in zip(counts.values(), words, strict=True) if count)

@@ -242,7 +242,7 @@ def _radius(project: Project, spec: Spec, new: Lock, *, upgrades: Mapping[str, P
     after = pinned(spec, with_pins(new, upgrades))
     if after.bases == project.spec.bases:
         return None
-    other = replace(project, spec=after)
+    other = project.with_spec(after)
     return blast_radius(project.wanted, other.wanted, durations(project.records))
 
 

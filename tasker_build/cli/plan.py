@@ -8,11 +8,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tasker_build.cli.planning import plan_project, plan_to_save, states_of, write_plan
+from tasker_build.cli.planning import chosen, plan_project, plan_to_save, states_of, write_plan
 from tasker_build.engine.docker import DockerEngine
 from tasker_build.errors import Exit
-from tasker_build.saved import Asked
-from tasker_build.since import chosen
 from tasker_build.view.graph import FORMATS, graph_text
 from tasker_build.view.plan import plan_data, plan_text
 from tasker_build.workspace import write_file
@@ -21,6 +19,7 @@ if TYPE_CHECKING:
     from tasker_build.cli import Settings
     from tasker_build.plan import Plan
     from tasker_build.project import Project
+    from tasker_build.saved import Asked
     from tasker_build.view.picture import PictureOptions
 
 _BY_SUFFIX = {".dot": "dot", ".gv": "dot", ".mmd": "mermaid", ".mermaid": "mermaid", ".json": "json", ".txt": "tree"}
@@ -82,16 +81,18 @@ def command(
     selection = chosen(project, selection, exclude, since, states)
     rebuild = chosen(project, rebuild, (), None, states)
     if out:
+        from tasker_build.saved import Asked  # noqa: PLC0415
+
         plan = _save(project, Asked(selection=selection, rebuild=rebuild, version=version), out)
     else:
         plan = plan_project(project, None if offline else DockerEngine.connect(), selection, rebuild)
     if drawn:
         from tasker_build.view.picture import PictureOptions  # noqa: PLC0415 - only drawing pays for it
 
-        options = PictureOptions(title=project.spec.project, focus=focus, depth=depth, changed_only=changed)
+        options = PictureOptions(title=project.head.project, focus=focus, depth=depth, changed_only=changed)
         _draw(project, plan, graph or "-", form, options, offline=offline)
     elif form == "json":
-        click.echo(json.dumps(plan_data(plan, project.spec.project), indent=2))
+        click.echo(json.dumps(plan_data(plan, project.head.project), indent=2))
     else:
         click.echo(plan_text(plan, show_kept=show_all, details=verbose))
     return Exit.DIFFERENCES if detailed_exitcode and plan.changed else Exit.OK

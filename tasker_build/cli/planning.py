@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from tasker_build.errors import RefusedError, SelectionError
 from tasker_build.plan import Observed, Plan, make_plan, states
-from tasker_build.selector import select
+from tasker_build.spec.names import TargetName
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,11 +48,11 @@ def plan_project(project: Project, engine: Engine | None, selection: Sequence[st
 
 
 def _plan(project: Project, observed: Observed, selection: Sequence[str], forced: Sequence[str]) -> Plan:
-    selected = select(selection, project.spec, project.graph, project.closures)
-    rebuild = select(forced, project.spec, project.graph, project.closures) if forced else frozenset()
     wanted = tuple(project.wanted.values())
+    selected = _selected(project, selection) if selection else frozenset(project.wanted)
+    rebuild = _selected(project, forced) if forced else frozenset[TargetName]()
     return make_plan(
-        project.spec.project,
+        project.head.project,
         wanted,
         observed,
         known=project.records.known(project.order),
@@ -70,6 +70,27 @@ def states_of(project: Project, builder: str | None = None) -> States:
     from tasker_build.engine.docker import DockerEngine  # noqa: PLC0415
 
     return functools.cache(lambda: states(plan_project(project, DockerEngine.connect(builder), ())))
+
+
+def chosen(
+    project: Project, selection: Sequence[str], exclude: Sequence[str], since: str | None, states: States | None
+) -> tuple[str, ...]:
+    """The words of a selection with `state:`, `--exclude` and `--since` worked in.
+
+    Raises:
+        SelectionError: nothing is left.
+    """
+    if not selection and not exclude and since is None:
+        return ()
+    from tasker_build.since import chosen  # noqa: PLC0415 - Git and tar
+
+    return chosen(project, selection, exclude, since, states)
+
+
+def _selected(project: Project, words: Sequence[str]) -> frozenset[TargetName]:
+    from tasker_build.selector import select  # noqa: PLC0415 - a plan of everything needs no graph
+
+    return select(words, project.spec, project.graph, project.closures)
 
 
 def plan_to_save(project: Project, engine: EngineWithIdentity, asked: Asked) -> SavedPlan:
@@ -95,7 +116,7 @@ def plan_to_save(project: Project, engine: EngineWithIdentity, asked: Asked) -> 
         endpoint=engine.endpoint,
         engine_id=engine.identity(),
     )
-    return SavedPlan(project=project.spec.project, asked=asked, plan=plan, rests_on=rests)
+    return SavedPlan(project=project.head.project, asked=asked, plan=plan, rests_on=rests)
 
 
 def spec_files(project: Project) -> dict[str, str]:
@@ -145,8 +166,8 @@ def plan_again(project: Project, engine: EngineWithIdentity, saved: SavedPlan, f
     again = f"make it again: tasker-build plan --out {file}"
     if not saved.intact:
         raise RefusedError(f"{file} was edited or damaged: its checksum does not fit what it says", hints=(again,))
-    if saved.project != project.spec.project:
-        raise RefusedError(f"{file} is a plan of project `{saved.project}`; this spec is of project `{project.spec.project}`")
+    if saved.project != project.head.project:
+        raise RefusedError(f"{file} is a plan of project `{saved.project}`; this spec is of project `{project.head.project}`")
     try:
         now = plan_to_save(project, engine, saved.asked)
     except SelectionError:

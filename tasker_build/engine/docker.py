@@ -7,17 +7,13 @@ rarer (tag, version, endpoints that are no local socket) goes through the docker
 from __future__ import annotations
 
 import functools
-import http.client
 import json
 import os
-import shutil
 import socket
-import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from tasker_build.context import DOCKERFILE
 from tasker_build.engine.api import LABEL, BuildRequest, Image, ImageLabel
 from tasker_build.errors import EngineError
 
@@ -90,6 +86,8 @@ class DockerEngine:
         return raw
 
     def build_command(self, request: BuildRequest) -> Sequence[str]:
+        from tasker_build.context import DOCKERFILE  # noqa: PLC0415 - a plan packs nothing
+
         command = [
             *buildx(),
             "build",
@@ -145,19 +143,13 @@ class DockerEngine:
         if not self.endpoint.startswith("unix://"):
             return self._sdk_get(path, missing_is_none)
         try:
-            connection = _SocketConnection(self.endpoint.removeprefix("unix://"))
-            try:
-                connection.request("GET", path, headers={"Host": "docker"})
-                response = connection.getresponse()
-                body = response.read()
-            finally:
-                connection.close()
-        except (OSError, http.client.HTTPException) as error:
+            status, body = _get(self.endpoint.removeprefix("unix://"), path)
+        except (OSError, ValueError) as error:
             raise _unreachable(self.endpoint, error) from error
-        if response.status == _NOT_FOUND and missing_is_none:
+        if status == _NOT_FOUND and missing_is_none:
             return None
-        if response.status >= _OK_BELOW:
-            raise EngineError(f"the engine at {self.endpoint} answered {response.status}: {body.decode(errors='replace')[:200]}")
+        if status >= _OK_BELOW:
+            raise EngineError(f"the engine at {self.endpoint} answered {status}: {body.decode(errors='replace')[:200]}")
         try:
             return json.loads(body)
         except ValueError as error:
@@ -182,15 +174,30 @@ class DockerEngine:
             raise _unreachable(self.endpoint, error) from error
 
 
-class _SocketConnection(http.client.HTTPConnection):
-    def __init__(self, path: str) -> None:
-        super().__init__("localhost", timeout=_TIMEOUT)
-        self.path = path
+def _get(socket_path: str, path: str) -> tuple[int, bytes]:
+    """Ask a server at a local socket, and return the status and the body of its answer.
 
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(self.path)
+    HTTP 1.0: the answer comes in one piece and ends with the connection, so that nothing of `http.client`, whose import takes
+    longer than the question, is needed.
+
+    Raises:
+        ValueError: the answer is no HTTP, or shorter than it says.
+    """
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.settimeout(_TIMEOUT)
+        connection.connect(socket_path)
+        connection.sendall(f"GET {path} HTTP/1.0\r\nHost: docker\r\n\r\n".encode())
+        chunks: list[bytes] = []
+        while chunk := connection.recv(1 << 16):
+            chunks.append(chunk)
+    head, _, body = b"".join(chunks).partition(b"\r\n\r\n")
+    first, *headers = head.decode("latin-1").split("\r\n")
+    if not first.startswith("HTTP/1."):
+        raise ValueError("it does not speak HTTP")
+    fields = {name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in headers)}
+    if "chunked" in fields.get("transfer-encoding", "") or int(fields.get("content-length", len(body))) != len(body):
+        raise ValueError("its answer is cut short")
+    return int(first.split()[1]), body
 
 
 def _unreachable(endpoint: str, error: BaseException) -> EngineError:
@@ -214,6 +221,8 @@ def _context_endpoint() -> str | None:
         name = os.environ.get("DOCKER_CONTEXT")
     if not name or name == "default":
         return None
+    import subprocess  # noqa: PLC0415 - most engines are found without it
+
     command = ["docker", "context", "inspect", name, "--format", "{{.Endpoints.docker.Host}}"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT, check=True)
@@ -249,6 +258,9 @@ def buildx() -> tuple[str, ...]:
     """
     if program := plugin("buildx"):
         return (program,)
+    import shutil  # noqa: PLC0415 - only a build looks for programs
+    import subprocess  # noqa: PLC0415
+
     if shutil.which("docker"):
         done = subprocess.run(["docker", "buildx", "version"], capture_output=True, timeout=_TIMEOUT, check=False)
         if done.returncode == 0:
@@ -266,6 +278,8 @@ def compose() -> tuple[str, ...]:
     Raises:
         EngineError: there is none.
     """
+    import shutil  # noqa: PLC0415
+
     if plugin("compose") and shutil.which("docker"):
         return ("docker", "compose")
     if program := shutil.which("docker-compose"):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping  # noqa: TC003 - dataclasses.fields reads the annotations
 from dataclasses import dataclass, field
-from typing import Any, NewType
+from typing import Any
 
 from tasker_build.errors import Span
 from tasker_build.spec.fields import (
@@ -25,8 +25,8 @@ from tasker_build.spec.fields import (
     Value,
     key,
 )
-
-TargetName = NewType("TargetName", str)
+from tasker_build.spec.names import VERSION_TAG, at_version
+from tasker_build.spec.names import TargetName as TargetName  # noqa: PLC0414 - the names of what stands here
 
 NOWHERE = Span(file="", line=0, col=0)
 
@@ -64,8 +64,6 @@ COOK = "cargo-chef"
 
 CARGO_KINDS = frozenset(KINDS) - {COOK, "postgres"}
 """Kinds that build packages of the workspace; a template of one's own does, too, when its target has `cargo`."""
-
-VERSION_TAG = "{version}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -448,7 +446,7 @@ class Spec:
 
 def human_tags(target: Target, version: str) -> tuple[str, ...]:
     """The tags of a target for people, at one version."""
-    return tuple(tag.replace(VERSION_TAG, version) for tag in target.tags)
+    return at_version(target.tags, version)
 
 
 SPEC = Record(Spec, "the spec", open_keys=True)

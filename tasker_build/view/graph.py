@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-import networkx as nx
-
 from tasker_build.plan import Action
 
 if TYPE_CHECKING:
@@ -32,6 +30,8 @@ def graph_text(graph: Graph, plan: Plan, form: str) -> str:
     steps = {step.target: step for step in plan.steps if step.target in graph}
     part: Graph = graph.subgraph(steps)
     # An edge that a longer way already says is left out of the pictures.
+    import networkx as nx  # noqa: PLC0415 - a plan that draws nothing does not wait for it
+
     lean: Graph = nx.transitive_reduction(part)
     lean.add_nodes_from(sorted(part))
     if form == "dot":

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tasker_build.plan import Action, Plan, Step
-from tasker_build.saved import step_data
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,6 +42,8 @@ def _step_lines(step: Step, width: int, details: bool) -> Iterator[str]:  # noqa
 
 def plan_data(plan: Plan, project: str) -> dict[str, Any]:
     """The plan as data: one document, fields are only ever added."""
+    from tasker_build.saved import step_data  # noqa: PLC0415 - a plan for people does not wait for it
+
     return {
         "version": 1,
         "project": project,

@@ -11,19 +11,20 @@ import networkx as nx
 import pytest
 
 import tasker_build
+from tests.conftest import HEAD, write_files
 
 PACKAGE = Path(tasker_build.__file__).parent
 RANK = {
     name: rank
     for rank, names in enumerate(
         [
-            ["errors", "ignore", "finding"],
+            ["errors", "ignore", "finding", "cache", "commands"],
             ["spec"],
             ["graph", "dockerfile", "cargo", "engine.api"],
             ["closure", "quoting", "registry", "shell", "workspace"],
             ["selector", "schedule", "compose", "fingerprint", "context", "engine.memory", "chain", "cleanup", "tree"],
             ["caching", "lock", "plan", "render", "engine.docker"],
-            ["explain", "output", "saved"],
+            ["explain", "outline", "compiled", "output", "saved"],
             ["record"],
             ["project"],
             ["build", "since"],
@@ -99,7 +100,7 @@ def test_modules_run_without_a_circle() -> None:
     ("library", "doors"),
     [
         ("yaml", {"spec.nodes", "quoting"}),
-        ("jinja2", {"render", "record"}),
+        ("jinja2", {"render", "compiled"}),
         ("networkx", {"graph", "selector", "schedule", "view.graph"}),
         ("docker", {"engine.docker"}),
         ("click", {"cli"}),
@@ -162,6 +163,17 @@ def test_help_and_version_load_nothing_heavy(arguments: list[str]) -> None:
     assert "tasker_build" in loaded
     assert loaded & {*HEAVY, "requests"} == set()
     assert ("click" in loaded) == (arguments != ["--version"])
+
+
+def test_a_plan_of_what_is_known_loads_nothing_heavy(tmp_path: Path) -> None:
+    write_files(
+        tmp_path, {"stacks.yaml": f"{HEAD}templates: tpl\ntargets: {{a: {{template: t.j2}}}}\n", "tpl/t.j2": "FROM scratch\n"}
+    )
+    command = [sys.executable, "-c", _CODE, "-C", str(tmp_path), "plan", "--offline"]
+    first, second = (subprocess.run(command, capture_output=True, text=True, check=True) for _ in range(2))
+    assert first.stdout == second.stdout
+    assert {"networkx", "jinja2", "yaml"} <= set(first.stderr.split())
+    assert set(second.stderr.split()) & {*HEAVY, "requests", "http", "tarfile", "subprocess"} == set()
 
 
 def test_the_heavy_ones_would_be_seen() -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from tasker_build.compose import build_secrets, image_variable, named_context, secret_variable, stack_services
+from tasker_build.compose import build_secrets, image_variable, named_context, stack_services
 from tasker_build.spec.model import TargetName
+from tasker_build.spec.names import secret_variable
 from tests.conftest import HEAD, load_text
 
 TEXT = """

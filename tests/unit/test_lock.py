@@ -17,6 +17,7 @@ from tasker_build.errors import SpecError
 from tasker_build.fingerprint import Group
 from tasker_build.lock import Lock, Pin, State
 from tasker_build.project import Project
+from tasker_build.spec.names import lock_name
 from tests.conftest import HEAD, REPOSITORY, load_text, places, problems_of, write_files
 from tests.unit.test_registry import INDEX, Fake, entry, fake
 
@@ -135,7 +136,7 @@ def test_conflict_markers_are_located(tmp_path: Path) -> None:
     [("stacks.yaml", "stacks.lock"), ("a.b.yml", "a.b.lock"), ("stacks", "stacks.lock"), (".yaml", ".yaml.lock")],
 )
 def test_the_lock_is_named_after_its_spec(spec: str, name: str) -> None:
-    assert lock.lock_name(spec) == name
+    assert lock_name(spec) == name
 
 
 def test_what_can_be_locked() -> None:
@@ -206,8 +207,8 @@ def test_files_name_the_digest_and_the_plan_names_the_move(tmp_path: Path) -> No
 def test_what_a_move_rebuilds(tmp_path: Path) -> None:
     spec = space(tmp_path)
     project = Project.open((spec,))
-    old = replace(project, spec=lock.pinned(project.spec, pins("example.org")))
-    new = replace(project, spec=lock.pinned(project.spec, pins("example.org", debian=C)))
+    old = project.with_spec(lock.pinned(project.spec, pins("example.org")))
+    new = project.with_spec(lock.pinned(project.spec, pins("example.org", debian=C)))
     durations = {"base": 60.0, "app": 30.0, "other": 1000.0}
     radius = lock.blast_radius(old.wanted, new.wanted, durations)
     assert dict(radius.direct) == {"base": ("example.org/debian:x",), "app": ("example.org/debian:x",)}

@@ -35,7 +35,7 @@ def here(tmp_path: Path, cache: Path) -> Path:
 
 
 def dockerfile(folder: Path) -> str:
-    return next(iter(Project.open([folder / "stacks.yaml"]).tree.dockerfiles.values()))
+    return next(iter(Project.open([folder / "stacks.yaml"]).images_tree.dockerfiles.values()))
 
 
 def cached(cache: Path) -> list[Path]:

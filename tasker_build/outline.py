@@ -1,0 +1,104 @@
+"""A target as far as it is known before the content of its files is: made of plain values alone, so that it can be kept.
+
+An outline follows from the spec, its lock, the templates, the names of the workspace's files and the few of them that say how
+the workspace is built. While none of these changes, neither do outlines, and a plan needs no more than digests of files.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from tasker_build.fingerprint import Facts, Group, moving_facts
+from tasker_build.plan import Wanted
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+
+    from tasker_build.errors import Span
+    from tasker_build.spec.names import TargetName
+    from tasker_build.workspace import Entry
+
+
+_GROUPS = {group.value: group for group in Group}
+
+
+class Head(NamedTuple):
+    """What a spec says of the whole: all that is needed to find everything else."""
+
+    project: str
+    workspace: str
+    output: str
+    templates: str | None
+    ignore: tuple[str, ...]
+
+
+class Outline(NamedTuple):
+    """One target; the order of the fields is that of what is kept."""
+
+    name: TargetName
+    image: str
+    tags: tuple[str, ...]  # as written: the version is still open
+    platform: str
+    parents: tuple[TargetName, ...]
+    bases: tuple[str, ...]
+    templates: Mapping[str, str]
+    included_by: Mapping[str, str]  # template → the one that asks for it
+    spec: Mapping[str, str]  # key → digest of its value
+    facts: tuple[tuple[str, str, str], ...]  # those that no file, parent or site has a say in
+    files: tuple[int, ...]  # start, stop, start, stop … in the sorted paths of the workspace
+    meanings: Mapping[str, str]  # of files whose layout does not count: path → digest of what they say
+    secrets: tuple[tuple[str, bool, str], ...]  # id, required, version
+
+    def paths(self, paths: Sequence[str]) -> Iterator[str]:
+        """The files of the context out of all of the workspace's."""
+        for start, stop in zip(self.files[::2], self.files[1::2], strict=True):
+            yield from paths[start:stop]
+
+    def wanted(
+        self,
+        context: Sequence[Entry],
+        parents: Mapping[TargetName, Wanted],
+        secrets: Collection[str],
+        tags: tuple[str, ...],
+        places: Mapping[str, Span],
+    ) -> Wanted:
+        """Fill the outline in.
+
+        Args:
+            context: the files sent with it.
+            parents: what is wanted of targets that come before it.
+            secrets: those that the site has.
+            tags: its tags for people.
+            places: where the spec says what.
+        """
+        moving = moving_facts(
+            context,
+            meanings=self.meanings,
+            parents={parent: parents[parent].facts.fingerprint for parent in self.parents},
+            secrets=[(name, required, version, name in secrets) for name, required, version in self.secrets],
+        )
+        fixed = ((_GROUPS[group], label, value) for group, label, value in self.facts)
+        return Wanted(
+            name=self.name,
+            facts=Facts.of([*fixed, *moving]),
+            image=self.image,
+            tags=tags,
+            platform=self.platform,
+            parents=self.parents,
+            bases=self.bases,
+            templates=self.templates,
+            included_by=self.included_by,
+            spec=self.spec,
+            places=places,
+        )
+
+
+def runs(places: Iterable[int]) -> tuple[int, ...]:
+    """Ascending places as starts and stops of runs without a gap."""
+    found: list[int] = []
+    for place in places:
+        if found and found[-1] == place:
+            found[-1] = place + 1
+        else:
+            found += (place, place + 1)
+    return tuple(found)

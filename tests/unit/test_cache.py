@@ -1,0 +1,316 @@
+"""Digests of files that are kept between runs: kept where nothing changed, and never believed where anything might have."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tasker_build import cache
+from tasker_build.cache import Cache, FileDigests
+from tasker_build.workspace import Workspace
+from tests.conftest import write_files
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+OLD = 10_000_000_000
+"""Nanoseconds after which a file is old enough to be remembered."""
+
+
+class Clock:
+    """The clock as the tool reads it; that of the file system goes on as it does."""
+
+    def __init__(self) -> None:
+        self.ahead = 0
+        self.real = time.time_ns
+
+    def __call__(self) -> int:
+        return self.real() + self.ahead
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """A clock that is ahead, so that files written just now are old; on a file system that can be believed."""
+    clock = Clock()
+    clock.ahead = OLD
+    monkeypatch.setattr(time, "time_ns", clock)
+    monkeypatch.setattr(cache, "_is_sound", lambda _: True)
+    return clock
+
+
+@pytest.fixture
+def root(tmp_path: Path, clock: Clock) -> Path:
+    """Some files that an earlier run hashed."""
+    root = write_files(tmp_path / "work", {"a.txt": "one", "b.txt": "two", "d/c.txt": "three"})
+    digests(root)
+    return root
+
+
+def digests(root: Path, *ignore: str) -> dict[str, str]:
+    """What a run finds."""
+    workspace = Workspace(root, ignore, remembers=True)
+    found = {path: workspace.entry(path).digest for path in workspace.paths}
+    workspace.remember()
+    return found
+
+
+def right(root: Path) -> dict[str, str]:
+    files = [path for path in root.rglob("*") if path.is_file()]
+    return {path.relative_to(root).as_posix(): sha256(path.read_bytes()).hexdigest() for path in sorted(files)}
+
+
+def hashed(root: Path, monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """The files whose content a run reads."""
+    read: set[str] = set()
+
+    def note(path: str, mode: str) -> Any:
+        read.add(os.path.relpath(path, root))
+        return open(path, mode)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("tasker_build.workspace.open", note, raising=False)
+        assert digests(root) == right(root)
+    return read
+
+
+def rewrite(path: Path, text: str) -> None:
+    """Change a file in place, leaving size and time as they were."""
+    status = path.stat()
+    # Here the tool's clock is ahead, so the tick in which the file was made has to be over for real.
+    while path.stat().st_ctime_ns == status.st_ctime_ns:
+        path.write_text(text)
+        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert (path.stat().st_size, path.stat().st_mtime_ns) == (status.st_size, status.st_mtime_ns)
+
+
+def test_what_did_not_change_is_not_read_again(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert hashed(root, monkeypatch) == set()
+    (root / "a.txt").write_text("other")
+    (root / "new.txt").write_text("new")
+    assert hashed(root, monkeypatch) == {"a.txt", "new.txt"}
+    assert hashed(root, monkeypatch) == set()
+
+
+def edit_in_place(root: Path) -> None:
+    rewrite(root / "a.txt", "ONE")
+
+
+def rename_over(root: Path) -> None:
+    status = (root / "a.txt").stat()
+    (root / "draft").write_text("ONE")
+    os.utime(root / "draft", ns=(status.st_atime_ns, status.st_mtime_ns))
+    (root / "draft").rename(root / "a.txt")
+
+
+def swap(root: Path) -> None:
+    for one, other in (("a.txt", "x"), ("b.txt", "a.txt"), ("x", "b.txt")):
+        (root / one).rename(root / other)
+    os.utime(root / "a.txt", ns=(0, 0))
+    os.utime(root / "b.txt", ns=(0, 0))
+
+
+def remove_and_write(root: Path) -> None:
+    # The inode number is often that of the removed file.
+    status = (root / "a.txt").stat()
+    (root / "a.txt").unlink()
+    (root / "a.txt").write_text("ONE")
+    os.utime(root / "a.txt", ns=(status.st_atime_ns, status.st_mtime_ns))
+    rewrite(root / "a.txt", "ONE")
+
+
+def replace_folder(root: Path) -> None:
+    (root / "e").mkdir()
+    (root / "e/c.txt").write_text("THREE")
+    status = (root / "d/c.txt").stat()
+    os.utime(root / "e/c.txt", ns=(status.st_atime_ns, status.st_mtime_ns))
+    (root / "d").rename(root.parent / "away")
+    (root / "e").rename(root / "d")
+
+
+@pytest.mark.parametrize("change", [edit_in_place, rename_over, swap, remove_and_write, replace_folder])
+def test_a_change_that_hides_is_seen(root: Path, change: Callable[[Path], None]) -> None:
+    before = right(root)
+    change(root)
+    assert digests(root) == right(root) != before
+
+
+def test_a_hundred_edits_of_equal_size_and_time(root: Path) -> None:
+    for number in range(100):
+        rewrite(root / "a.txt", f"{number:03}")
+        assert digests(root) == right(root)
+
+
+def status_of(path: Path, **times: int) -> os.stat_result:
+    """A file's status as it would be with other times."""
+    status = path.stat()
+    extra = {name: getattr(status, name) for name in ("st_atime", "st_mtime", "st_ctime")}
+    extra |= {"st_atime_ns": status.st_atime_ns, "st_mtime_ns": status.st_mtime_ns, "st_ctime_ns": status.st_ctime_ns, **times}
+    return os.stat_result(tuple(status), extra)
+
+
+@pytest.mark.parametrize(
+    ("name", "age", "kept"),
+    [("st_ctime_ns", 0, False), ("st_ctime_ns", 1.9, False), ("st_ctime_ns", 2.1, True), ("st_mtime_ns", -3600, False)],
+)
+def test_a_file_that_may_change_within_the_same_tick_is_not_remembered(root: Path, name: str, age: float, kept: bool) -> None:  # noqa: FBT001
+    now = time.time_ns()
+    old = {"st_mtime_ns": now - OLD, "st_ctime_ns": now - OLD}
+    status = status_of(root / "a.txt", **(old | {name: now - int(age * 1e9)}))
+    first = FileDigests(str(root), ["x"])
+    first.add("a.txt", status, "00" * 32, now)
+    first.save(["a.txt"])
+    assert ("a.txt" in FileDigests(str(root), ["x"]).known) == kept
+
+
+def test_a_clock_that_went_back_is_noticed(root: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock.ahead -= 5_000_000_000
+    assert hashed(root, monkeypatch) == {"a.txt", "b.txt", "d/c.txt"}
+
+
+def test_what_is_gone_is_forgotten(root: Path) -> None:
+    (root / "b.txt").unlink()
+    (root / "new.txt").write_text("x")
+    digests(root)
+    kept = FileDigests(str(root), Workspace(root)._ignore.patterns).known
+    assert set(kept) == {"a.txt", "d/c.txt", "new.txt"}
+
+
+def test_other_patterns_know_nothing_of_these_files(root: Path) -> None:
+    assert set(digests(root, "a.txt")) == {"b.txt", "d/c.txt"}
+
+
+def test_a_file_that_became_a_link(root: Path) -> None:
+    (root / "a.txt").unlink()
+    (root / "a.txt").symlink_to("b.txt")
+    assert digests(root)["a.txt"] == sha256(b"b.txt").hexdigest()
+
+
+def test_a_file_system_that_cannot_be_believed_is_not(
+    root: Path, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    monkeypatch.setattr(cache, "_is_sound", lambda _: False)
+    assert hashed(root, monkeypatch) == {"a.txt", "b.txt", "d/c.txt"}
+    monkeypatch.setenv("XDG_CACHE_HOME", str(empty := tmp_path_factory.mktemp("empty")))
+    digests(root)
+    assert list(empty.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("folder", "sound"),
+    [
+        ("/home/me/work", True),
+        ("/home/me/far", False),
+        ("/home/me/far/off/x", True),
+        ("/home/me/far away", False),
+        ("/tmp/x", False),
+        ("/home/me/hidden", False),
+    ],
+)
+def test_which_file_systems_are_believed(
+    folder: str,
+    sound: bool,  # noqa: FBT001
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    mounts = tmp_path / "mountinfo"
+    rows = [
+        ("/", "ext4"),
+        ("/tmp", "tmpfs"),
+        ("/home/me/far", "nfs4"),
+        ("/home/me/far/off", "xfs"),
+        ("/home/me/far\\040away", "9p"),
+        ("/home/me/hidden", "ext4"),
+        ("/home/me/hidden", "fuse.sshfs"),
+    ]
+    mounts.write_text("".join(f"36 35 98:0 / {place} rw,noatime master:1 - {kind} /dev/x rw\n" for place, kind in rows))
+    monkeypatch.setattr("tasker_build.cache.open", lambda _, **more: open(mounts, **more), raising=False)  # noqa: SIM115
+    assert cache._is_sound(folder) == sound
+
+
+def file_of(kind: str) -> Path:
+    (found,) = Path(Cache(kind).folder).iterdir()
+    return found
+
+
+@pytest.mark.parametrize("keep", [0, 1, 31, 32, 33, 60, -1])
+def test_a_cut_file_counts_as_none(root: Path, keep: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = file_of("digests-1")
+    file.write_bytes(file.read_bytes()[:keep])
+    assert hashed(root, monkeypatch) == {"a.txt", "b.txt", "d/c.txt"}
+
+
+def test_a_damaged_file_counts_as_none(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = file_of("digests-1")
+    name, data = file.name.removesuffix(f"-{sys.implementation.cache_tag}"), file.read_bytes()
+    assert Cache("digests-1").load(name) is not None
+    for place in range(0, len(data), 7):
+        file.write_bytes(data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :])
+        assert Cache("digests-1").load(name) is None
+    file.write_bytes(data[:40] + b"\xff" + data[41:])
+    assert hashed(root, monkeypatch) == {"a.txt", "b.txt", "d/c.txt"}
+
+
+def test_a_folder_that_others_may_write_is_not_used(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = file_of("digests-1")
+    before = file.read_bytes()
+    file.parent.chmod(0o777)
+    (root / "a.txt").write_text("ONE")
+    assert hashed(root, monkeypatch) == {"a.txt", "b.txt", "d/c.txt"}
+    assert file.read_bytes() == before
+
+
+def test_the_folder_of_another_user_is_not_used(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "getuid", lambda: 4711)
+    assert hashed(root, monkeypatch) == {"a.txt", "b.txt", "d/c.txt"}
+
+
+def test_a_link_in_place_of_the_folder_is_not_used(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = file_of("digests-1").parent
+    folder.rename(folder.with_name("elsewhere"))
+    folder.symlink_to("elsewhere")
+    assert hashed(root, monkeypatch) == {"a.txt", "b.txt", "d/c.txt"}
+
+
+def test_nobody_minds_a_folder_that_cannot_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    Cache("x").save("a", (1,))
+    assert Cache("x").load("a") is None
+
+
+def test_the_oldest_make_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache, "MOST_FILES", 3)
+    for number in range(6):
+        (kept := Cache("x")).write(f"{number}", b"x")
+        os.utime(os.path.join(kept.folder, f"{number}"), ns=(number, number))
+    assert sorted(os.listdir(kept.folder)) == ["3", "4", "5"]
+    monkeypatch.setattr(cache, "MOST_BYTES", 10)
+    Cache("x").write("big", b"x" * 100)
+    assert sorted(os.listdir(kept.folder)) == ["big"]
+
+
+_TWO = """
+import sys
+from tasker_build.cache import Cache
+own = int(sys.argv[1])
+cache = Cache("x")
+seen = set()
+for _ in range(200):
+    cache.save("a", (own, "x" * (1000 + 5000 * own)))
+    value = cache.load("a")
+    assert value is not None and len(value[1]) == 1000 + 5000 * value[0], value
+    seen.add(value[0])
+"""
+
+
+def test_several_processes_at_once() -> None:
+    running = [subprocess.Popen([sys.executable, "-c", _TWO, str(number)]) for number in range(3)]
+    assert [process.wait() for process in running] == [0, 0, 0]
+    assert sorted(os.listdir(Cache("x").folder)) == [f"a-{sys.implementation.cache_tag}"]
