@@ -213,7 +213,11 @@ class Machine(RuleBasedStateMachine):
         tags = {str(step.target): f"{step.image}:{step.tags[0]}" for step in plan.steps if step.tags}
         names = self.names()
         for name in selection or tuple(map(str, project.order)):
-            assert self.content(names[tags[name]]) == holds[name], f"{name} is stale"
+            image_id = names[tags[name]]
+            assert self.content(image_id) == holds[name], f"{name} is stale"
+            assert self.made[image_id].salt == self.salt(name), f"{name} is stale: the spec says something else"
+            for parent in (parent for parent in tags if parent in self.made[image_id].stands_on):
+                assert self.made[image_id].stands_on[parent] == names[tags[parent]], f"{name} stands on an older {parent}"
         again = plan_project(project, self.engine, selection)
         assert not again.changed, f"after an apply nothing is left to do: {again.steps}"
         if not selection:
@@ -386,6 +390,10 @@ class Machine(RuleBasedStateMachine):
     @rule(name=st.sampled_from(TARGETS[:-1]))
     def force(self, name: str) -> None:
         self.apply(forced=(name,))
+
+    @rule(name=st.sampled_from(TARGETS[:-1]))
+    def force_alone(self, name: str) -> None:
+        self.apply(name, forced=(name,))
 
     @rule(name=st.sampled_from(TARGETS[:-1]))
     def apply_one(self, name: str) -> None:
