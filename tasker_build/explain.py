@@ -6,19 +6,18 @@ A plan says what each target's reasons are; here they are followed to their root
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from difflib import SequenceMatcher
 from typing import TYPE_CHECKING, Any
 
 from tasker_build.engine.api import UNIQUE_TAG
 from tasker_build.errors import Problem, SelectionError
-from tasker_build.fingerprint import Group, differences
+from tasker_build.fingerprint import Group, differences, hunk_lines, hunks
 from tasker_build.plan import Action, Kind, Reason, unique_reference
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from tasker_build.engine.api import Image
-    from tasker_build.fingerprint import Difference, Fact
+    from tasker_build.fingerprint import Difference
     from tasker_build.plan import Known, Observed, Plan, Step, Wanted
     from tasker_build.spec.model import Spec, TargetName
 
@@ -204,7 +203,7 @@ class _Chain:
         if known is not None:
             old, new = known.facts, item.facts.facts
             if reason.kind is Kind.TEMPLATE or (reason.kind in {Kind.SPEC, Kind.CONTEXT} and "Dockerfile" in reason.evidence):
-                details = tuple(hunk(old, new, self.situation.lines.get(item.name)))
+                details = tuple(hunk_lines(tuple(hunks(old, new)), self.situation.lines.get(item.name)))
             else:
                 rows = [row for row in differences(old, new) if row.group.value == reason.kind.value]
                 details = tuple(_detail(row) for row in rows) or details
@@ -248,25 +247,6 @@ def _short(value: str) -> str:
     kind, colon, digest = value.rpartition(":")
     is_digest = len(digest) == 64 and not set(digest) - set("0123456789abcdef")  # noqa: PLR2004 - sha256 in hex
     return f"{kind}{colon}{digest[:12]}" if is_digest else value
-
-
-def hunk(old: Sequence[Fact], new: Sequence[Fact], place: tuple[str, Sequence[int]] | None = None) -> Iterator[str]:
-    """The instructions that went and came, with the lines of the rendered Dockerfile where those are known.
-
-    Facts number instructions; comparing them by number would show everything below an inserted one.
-    """
-    before, after = ([fact.value for fact in facts if fact.group is Group.DOCKERFILE] for facts in (old, new))
-    for tag, i, j, k, m in SequenceMatcher(None, before, after, autojunk=False).get_opcodes():
-        if tag == "equal":
-            continue
-        if place and place[1]:
-            file, lines = place
-            yield f"{file}:{lines[min(k, len(lines) - 1)]}"
-        for sign, values in (("-", before[i:j]), ("+", after[k:m])):
-            for value in values:
-                first, *rest = value.split("\n")
-                yield f"{sign} {first}"
-                yield from (f"{sign}   {line}" for line in rest)
 
 
 _NOUNS = {

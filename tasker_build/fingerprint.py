@@ -12,6 +12,7 @@ import re
 import tomllib
 from collections import Counter
 from dataclasses import dataclass, field
+from difflib import SequenceMatcher
 from enum import StrEnum
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
@@ -196,3 +197,59 @@ def differences(old: Sequence[Fact], new: Sequence[Fact]) -> tuple[Difference, .
         for group, label in sorted(before.keys() | after.keys())
         if before.get((group, label)) != after.get((group, label))
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hunk:
+    """Neighbouring instructions of a Dockerfile that went and came."""
+
+    at: int  # number of the first that came, or of the one before which they went; directives are not counted
+    went: tuple[str, ...]
+    came: tuple[str, ...]
+
+    @property
+    def size(self) -> int:
+        """How many instructions it speaks of; one that was changed counts once."""
+        return max(len(self.went), len(self.came))
+
+    def lines(self) -> Iterator[str]:
+        """One line or more for each instruction, after its sign."""
+        for sign, values in (("-", self.went), ("+", self.came)):
+            for value in values:
+                first, *rest = value.split("\n")
+                yield f"{sign} {first}"
+                yield from (f"{sign}   {line}" for line in rest)
+
+
+def hunks(old: Sequence[Fact], new: Sequence[Fact]) -> Iterator[Hunk]:
+    """The instructions that went and came between two sets of facts.
+
+    Facts number instructions; comparing them by number would show everything below an inserted one.
+    """
+    before, after = (
+        [
+            f"{fact.label}={fact.value}" if fact.label.startswith("#") else fact.value
+            for fact in facts
+            if fact.group is Group.DOCKERFILE
+        ]
+        for facts in (old, new)
+    )
+    directives = sum(fact.group is Group.DOCKERFILE and fact.label.startswith("#") for fact in new)
+    for tag, i, j, k, m in SequenceMatcher(None, before, after, autojunk=False).get_opcodes():
+        if tag != "equal":
+            yield Hunk(at=max(k - directives, 0), went=tuple(before[i:j]), came=tuple(after[k:m]))
+
+
+def hunk_lines(found: Sequence[Hunk], place: tuple[str, Sequence[int]] | None = None) -> Iterator[str]:
+    """Hunks as lines: each has a line of its own that says where it is, then its instructions with their signs.
+
+    Args:
+        found: the hunks.
+        place: the rendered Dockerfile and the line of each of its instructions, where they are known.
+    """
+    for hunk in found:
+        if place and place[1]:
+            yield f"{place[0]}:{place[1][min(hunk.at, len(place[1]) - 1)]}"
+        else:
+            yield f"@@ instruction {hunk.at + 1}"
+        yield from hunk.lines()

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from tasker_build.engine.api import UNIQUE_TAG, Image
-from tasker_build.fingerprint import SCHEMA, Difference, Facts, Group, differences
+from tasker_build.fingerprint import SCHEMA, Difference, Facts, Group, differences, hunk_lines, hunks
 from tasker_build.spec.model import TargetName
 
 if TYPE_CHECKING:
@@ -335,7 +335,7 @@ class _Planner:
             for name in names or ["parents"]:
                 yield Reason(kind=Kind.PARENT, evidence=str(name))
         elif group is Group.DOCKERFILE:
-            yield self._dockerfile_reason(item, found, known)
+            yield self._dockerfile_reason(item, known)
         elif group is Group.CONTEXT:
             details = tuple(f"{d.sign} {_shown(d.label)}" for d in found)
             count = f"{len(found)} file{'s' if len(found) != 1 else ''}"
@@ -346,10 +346,11 @@ class _Planner:
             yield Reason(kind=Kind(group.value), evidence=evidence)
 
     @staticmethod
-    def _dockerfile_reason(item: Wanted, found: Sequence[Difference], known: Known | None) -> Reason:
-        details = tuple(line for d in found for line in _hunk(d))
+    def _dockerfile_reason(item: Wanted, known: Known | None) -> Reason:
         if known is None:
             return Reason(kind=Kind.TEMPLATE, evidence="no record here: group only (Dockerfile instructions)")
+        found = tuple(hunks(known.facts, item.facts.facts))
+        details = tuple(hunk_lines(found))
         moved = sorted(
             name
             for name in item.templates.keys() | known.templates.keys()
@@ -357,7 +358,8 @@ class _Planner:
         )
         if moved:
             return Reason(kind=Kind.TEMPLATE, evidence=", ".join(moved), details=details)
-        count = f"{len(found)} instruction{'s' if len(found) != 1 else ''}"
+        size = sum(hunk.size for hunk in found)
+        count = f"{size} instruction{'s' if size != 1 else ''}"
         if item.spec_digest != known.spec_digest:
             return Reason(kind=Kind.SPEC, evidence=f"{count} of the Dockerfile", details=details)
         return Reason(kind=Kind.CONTEXT, evidence=f"layout of the workspace: {count} of the Dockerfile", details=details)
@@ -390,29 +392,23 @@ def short_id(image_id: str) -> str:
 
 
 def _shown(path: str) -> str:
-    """A path that can be printed whatever bytes it has."""
-    return path.encode("utf-8", "backslashreplace").decode()
+    """A path that can be printed on one line whatever bytes it has."""
+    text = path.encode("utf-8", "backslashreplace").decode()
+    return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def _value_change(difference: Difference) -> str:
     if difference.old is None and difference.group is Group.BASE:
         return f"+ {difference.label}"
     if difference.old is None:
-        return f"+ {difference.label}={difference.new}"
+        return f"+ {difference.label}={_shown(difference.new or '')}"
     if difference.new is None:
         return f"- {difference.label}"
     if difference.group is Group.BASE:
         return f"{difference.label} {_pinned(difference.old)} → {_pinned(difference.new)}"
-    return f"{difference.label} {difference.old} → {difference.new}"
+    return f"{difference.label} {_shown(difference.old)} → {_shown(difference.new)}"
 
 
 def _pinned(value: str) -> str:
     """What a base stands for: the digest that the lock pins, or whatever its name finds."""
     return short_id(value) if value.startswith("sha256:") else "unpinned"
-
-
-def _hunk(difference: Difference) -> Iterator[str]:
-    if difference.old is not None:
-        yield f"- {difference.old}"
-    if difference.new is not None:
-        yield f"+ {difference.new}"
