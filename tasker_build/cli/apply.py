@@ -7,13 +7,13 @@ import os
 import sys
 import time
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 import click
 from click.core import ParameterSource
 
+from tasker_build.cli.answer import format_option, say_document
 from tasker_build.cli.planning import plan_again, plan_project, read_plan
 from tasker_build.engine.docker import DockerEngine, buildx
 from tasker_build.errors import Exit, RefusedError
@@ -24,7 +24,8 @@ from tasker_build.project import site_secrets
 from tasker_build.record import git_revision
 from tasker_build.since import chosen
 from tasker_build.spec.model import CARGO_JOBS
-from tasker_build.view.plan import plan_data, plan_text
+from tasker_build.view.apply import apply_document
+from tasker_build.view.plan import plan_text
 from tasker_build.view.progress import ProgressView, failure_text, seconds_text
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
 @click.option("--builder", help="The buildx builder to use.")
 @click.option("--progress", type=click.Choice(["auto", "tty", "plain", "quiet"]), default="auto", help="How to show progress.")
 @click.option("--version", "version", default="latest", help="Version for image tags.")
+@format_option("text", "json")
 @click.pass_obj
 def command(
     settings: Settings,
@@ -65,6 +67,7 @@ def command(
     builder: str | None,
     progress: str,
     version: str,
+    form: str,
 ) -> int:
     began = time.monotonic()
     file = _plan_file(selection)
@@ -82,8 +85,7 @@ def command(
         # Before the lock: a refused plan leaves nothing behind. Under it once more: another apply may have come first.
         plan = plan_again(project, engine, saved, file)
         if not plan.changed:
-            click.echo(plan_text(plan, show_kept=False, details=False))
-            return Exit.OK
+            return _nothing_to_do(project, plan, form)
     with _lock(project):
         if saved is not None and file is not None:
             plan = plan_again(project, engine, saved, file)
@@ -91,8 +93,7 @@ def command(
             plan = plan_project(project, engine, selection, rebuild)
         _adopt(project, plan)
         if not plan.changed:
-            click.echo(plan_text(plan, show_kept=False, details=False))
-            return Exit.OK
+            return _nothing_to_do(project, plan, form)
         buildx()
         click.echo(plan_text(plan, show_kept=False, details=False) + "\n", err=True)
         _note_drift(project)
@@ -103,8 +104,23 @@ def command(
         revision = git_revision(project.root)
         executor = Executor(project, engine, plan, jobs=jobs, run=run, secrets=secrets, fail_fast=fail_fast, revision=revision)
         events = _follow(executor, progress)
-        project.records.summarise(run, _summary(plan, project, events) | {"revision": revision})
-    return _verdict(plan, events, time.monotonic() - began)
+        code = _exit_code(events)
+        summary = apply_document(plan, project.spec.project, events, run=run.name, revision=revision, exit_code=code)
+        project.records.summarise(run, summary)
+    if form == "json":
+        say_document(summary)
+    _verdict(plan, events, time.monotonic() - began, to_stderr=form == "json")
+    return code
+
+
+def _nothing_to_do(project: Project, plan: Plan, form: str) -> int:
+    if form == "json":
+        say_document(
+            apply_document(plan, project.spec.project, (), run="", revision=git_revision(project.root), exit_code=Exit.OK)
+        )
+    else:
+        click.echo(plan_text(plan, show_kept=False, details=False))
+    return Exit.OK
 
 
 def _plan_file(selection: Sequence[str]) -> Path | None:
@@ -176,37 +192,24 @@ def _follow(executor: Executor, progress: str) -> list[Event]:
     return events
 
 
-def _summary(plan: Plan, project: Project, events: Sequence[Event]) -> dict[str, object]:
-    rows = []
-    for event in events:
-        row: dict[str, object] = {"target": event.target, "result": type(event).__name__.lower()}  # type: ignore[union-attr]
-        if isinstance(event, Built):
-            row |= {
-                "image": event.image_id,
-                "seconds": round(event.seconds, 3),
-                "run": event.steps_run,
-                "cached": event.steps_cached,
-                "sccache": asdict(event.compiler_cache) if event.compiler_cache else None,
-                "steps": [asdict(step) | {"seconds": round(step.seconds, 3)} for step in event.steps],
-            }
-        rows.append(row)
-    return {"version": 1, "plan": plan_data(plan, project.spec.project), "results": rows}
-
-
-def _verdict(plan: Plan, events: Sequence[Event], seconds: float) -> int:
-    """Say what came of it, failures in full and last; returns the exit code."""
-    counts = {kind: sum(isinstance(event, kind) for event in events) for kind in (Built, Retagged, Kept, Failed, Skipped)}
-    words = ("built", "tagged", "unchanged", "failed", "skipped")
-    told = ", ".join(f"{count} {word}" for count, word in zip(counts.values(), words, strict=True) if count)
+def _exit_code(events: Sequence[Event]) -> Exit:
     failures = [event for event in events if isinstance(event, Failed)]
-    unstarted = sum(step.action.builds for step in plan.steps) - counts[Built] - counts[Failed] - counts[Skipped]
-    told += f", {unstarted} not started" if unstarted else ""
-    click.echo(f"{told or 'nothing to do'} in {seconds_text(seconds)}")
-    for event in failures:
-        click.echo("\n" + failure_text(event.target, event.failure), err=True)
     if not failures:
         return Exit.OK
     return Exit.REFUSED if all(event.refused for event in failures) else Exit.FAILED
+
+
+def _verdict(plan: Plan, events: Sequence[Event], seconds: float, *, to_stderr: bool) -> None:
+    """Say what came of it, failures in full and last."""
+    counts = {kind: sum(isinstance(event, kind) for event in events) for kind in (Built, Retagged, Kept, Failed, Skipped)}
+    words = ("built", "tagged", "unchanged", "failed", "skipped")
+    told = ", ".join(f"{count} {word}" for count, word in zip(counts.values(), words, strict=True) if count)
+    unstarted = sum(step.action.builds for step in plan.steps) - counts[Built] - counts[Failed] - counts[Skipped]
+    told += f", {unstarted} not started" if unstarted else ""
+    click.echo(f"{told or 'nothing to do'} in {seconds_text(seconds)}", err=to_stderr)
+    for event in events:
+        if isinstance(event, Failed):
+            click.echo("\n" + failure_text(event.target, event.failure), err=True)
 
 
 @contextmanager

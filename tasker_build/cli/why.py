@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from tasker_build.cli.answer import format_option, say_document
 from tasker_build.errors import Exit, Problem, SelectionError, nearest
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @click.command("why")
 @click.argument("what", metavar="TARGET | A B | IMAGE", nargs=-1, required=True)
 @click.option("--steps", is_flag=True, help="Set the last run's prediction beside what BuildKit did.")
-@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", help="Form of the output.")
+@format_option("text", "json")
 @click.option("--version", "version", default="latest", help="Version for image tags.")
 @click.pass_obj
 def command(settings: Settings, what: tuple[str, ...], steps: bool, form: str, version: str) -> int:  # noqa: FBT001
@@ -56,7 +56,10 @@ def command(settings: Settings, what: tuple[str, ...], steps: bool, form: str, v
 
 
 def _say(form: str, text: str, data: dict[str, Any]) -> None:
-    click.echo(json.dumps(data, indent=2) if form == "json" else text)
+    if form == "json":
+        say_document(data)
+    else:
+        click.echo(text)
 
 
 def _target(project: Project, word: str) -> TargetName:
@@ -115,11 +118,10 @@ def _path(
 
 def _steps(project: Project, name: TargetName, form: str) -> None:
     from tasker_build.explain import judge_steps  # noqa: PLC0415
-    from tasker_build.view.why import steps_data, steps_text  # noqa: PLC0415
+    from tasker_build.view.why import no_steps_data, steps_data, steps_text  # noqa: PLC0415
 
     report = judge_steps(name, project.records.summaries())
     if report is None:
-        none = {"version": 1, "kind": "steps", "target": name, "run": None, "steps": [], "wrong_guesses": []}
-        _say(form, f"no run recorded here built {name}", none)
+        _say(form, f"no run recorded here built {name}", no_steps_data(name))
     else:
         _say(form, steps_text(report), steps_data(report))
