@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,7 @@ def asked_form(arguments: Sequence[str]) -> str:
     """The form a command line asks for, read without understanding the rest of it: mistakes are answered in that form, too."""
     form = ""
     words = [*arguments, ""]
-    for word, following in zip(words, words[1:], strict=False):
+    for word, following in pairwise(words):
         if word == "--":
             break
         form = following if word == "--format" else word.removeprefix("--format=") if word.startswith("--format=") else form

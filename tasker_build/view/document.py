@@ -38,7 +38,7 @@ _KINDS = {
 
 def error_document(code: int, message: str, error: TaskerBuildError | None = None) -> dict[str, Any]:
     """What a command answers when it has no answer; standard error has the same for people."""
-    problems = error.problems if isinstance(error, ProblemsError) else ()
+    problems = error.ordered if isinstance(error, ProblemsError) else ()
     return document(
         "error",
         kind=_KINDS[Exit(code)],

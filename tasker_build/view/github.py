@@ -84,7 +84,7 @@ def error_annotations(error: TaskerBuildError) -> Iterator[Annotation]:
     if not isinstance(error, ProblemsError):
         yield Annotation(level="error", title="tasker-build", message="\n".join([error.message, *error.hints]))
         return
-    for problem in error.problems:
+    for problem in error.ordered:
         span = problem.span
         yield Annotation(
             level="error",
