@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from dataclasses import dataclass, replace
-from itertools import takewhile
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from tasker_build.errors import ProblemsError
 from tasker_build.plan import Action
+from tasker_build.render import is_stamp
 from tasker_build.view.plan import totals
 
 if TYPE_CHECKING:
@@ -109,11 +110,18 @@ _RANGE = re.compile(r"@@ -(\d+)")
 
 
 def _first_difference(diff: Sequence[str]) -> int:
-    """The line on disk where a unified difference begins; 1 where there is none to show."""
-    for i, line in enumerate(diff):
+    """The line on disk where a unified difference begins, 1 where there is none to show; that stamps differ says nothing."""
+    number = first = 0
+    for line in diff:
         if match := _RANGE.match(line):
-            return max(1, int(match[1]) + sum(1 for _ in takewhile(lambda text: text.startswith(" "), diff[i + 1 :])))
-    return 1
+            number = int(match[1])
+        elif number and line.startswith(("+", "-")):
+            if not is_stamp(line[1:]):
+                return number
+            first = first or number
+        if number and line.startswith((" ", "-")):
+            number += 1
+    return first or 1
 
 
 def finding_annotations(results: Iterable[Result], folder: Path, *, strict: bool) -> Iterator[Annotation]:
@@ -194,7 +202,7 @@ def _hunks(plan: Plan) -> Mapping[tuple[str, ...], tuple[TargetName, ...]]:
 def _split(details: Sequence[str]) -> Iterator[tuple[str, ...]]:
     """Details of a reason cut into differences; those that do not begin with the place of one are none."""
     heads = [i for i, line in enumerate(details) if line.startswith("@@ ")]
-    for start, end in zip(heads, [*heads[1:], len(details)], strict=True):
+    for start, end in pairwise([*heads, len(details)]):
         yield tuple(details[start + 1 : end])
 
 
