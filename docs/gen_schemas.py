@@ -135,6 +135,9 @@ def schemas() -> dict[str, Schema]:
                         "seconds": said(SECONDS, "built: how long it took"),
                         "run": said(COUNT, "built: steps that ran"),
                         "cached": said(COUNT, "built: steps that BuildKit had"),
+                        "sccache": said(
+                            maybe(record(requests=COUNT, hits=COUNT, misses=COUNT)), "built: what the compiler cache told"
+                        ),
                         "steps": STEPS_RUN,
                         "tags": said(TEXTS, "retagged: the names that were moved"),
                         "refused": said(FLAG, "failed: stopped for safety"),

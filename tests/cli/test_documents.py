@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import jsonschema
 import pytest
 
-from tasker_build.build import Failure, StepResult
+from tasker_build.build import CompilerCache, Failure, StepResult
 from tasker_build.cli import COMMANDS, answer, run
 from tasker_build.cli.env import container_rows
 from tasker_build.engine.docker import DockerEngine
@@ -157,6 +157,16 @@ def test_what_came_of_each_target(here: Path, engine: Engine) -> None:
     failure = Failure(message="no", step="RUN x", place="docker/app/Dockerfile:3", tail=("a", "b"), log="x.log")
     outcomes: Sequence[Sequence[Event]] = (
         [Built(target=base, image_id="sha256:1", seconds=2, steps_run=1, steps_cached=0, steps=(step,))],
+        [
+            Built(
+                target=base,
+                image_id="sha256:1",
+                seconds=2,
+                steps_run=1,
+                steps_cached=0,
+                compiler_cache=CompilerCache(requests=3, hits=1, misses=2),
+            )
+        ],
         [Failed(target=app, failure=failure), Skipped(target=other, because=app), Kept(target=base)],
         [Retagged(target=base, references=("demo-base:latest",))],
     )

@@ -188,6 +188,13 @@ def test_a_required_secret_counts_by_being_there_and_never_by_its_value(
     assert not any("one" in fact.value for fact in seen[1].facts)
 
 
+def test_secrets_that_nobody_wrote_are_no_fact(root: Path) -> None:
+    project = Project.open([root / "stacks.yaml"])
+    implied = [secret.id for secret in project.spec.targets[TargetName("build")].secrets]
+    assert implied
+    assert not [fact for fact in facts(root)["build"].facts if fact.group is Group.SECRET]
+
+
 def test_facts_are_the_same_in_any_order() -> None:
     rows = [Fact(group=Group.ARG, label=str(i), value="x") for i in range(5)]
     assert Facts.of(iter(rows)) == Facts.of(iter(reversed(rows)))
