@@ -19,7 +19,7 @@ from tasker_build.engine.docker import DockerEngine, buildx
 from tasker_build.errors import Exit, RefusedError
 from tasker_build.executor import Built, Executor, Failed, Kept, Retagged, Skipped
 from tasker_build.output import State, compare
-from tasker_build.plan import Action
+from tasker_build.plan import Action, Plan
 from tasker_build.project import site_secrets
 from tasker_build.record import git_revision
 from tasker_build.since import chosen
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
     from tasker_build.cli import Settings
     from tasker_build.executor import Event
-    from tasker_build.plan import Plan
     from tasker_build.project import Project
 
 
@@ -78,7 +77,10 @@ def command(
         version = saved.asked.version
     project = settings.project(version)
     project.wanted  # noqa: B018 - every mistake of the user's comes before the engine's
-    selection = selection if saved else chosen(project, selection, exclude, since)
+    words = selection if saved else chosen(project, selection, exclude, since)
+    if words is None:
+        click.echo(f"no selected target differs from `{since}`", err=True)
+        return _nothing_to_do(project, Plan(steps=()), form)
     engine = DockerEngine.connect(builder)
     engine.version()
     if saved is not None and file is not None:
@@ -90,7 +92,7 @@ def command(
         if saved is not None and file is not None:
             plan = plan_again(project, engine, saved, file)
         else:
-            plan = plan_project(project, engine, selection, rebuild)
+            plan = plan_project(project, engine, words, rebuild)
         _adopt(project, plan)
         if not plan.changed:
             return _nothing_to_do(project, plan, form)

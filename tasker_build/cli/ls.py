@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def command(settings: Settings, selection: tuple[str, ...], exclude: tuple[str, ...], since: str | None, form: str) -> None:
     project = settings.project()
     words = chosen(project, selection, exclude, since)
-    selected = select(words, project.spec, project.graph, project.closures)
+    selected = frozenset() if words is None else select(words, project.spec, project.graph, project.closures)
     names = [name for name in project.order if name in selected]
     if form == "json":
         rows = [
@@ -37,4 +37,4 @@ def command(settings: Settings, selection: tuple[str, ...], exclude: tuple[str, 
         ]
         say_document(document("ls", project=project.spec.project, targets=rows))
     else:
-        click.echo("\n".join(names))
+        click.echo("".join(f"{name}\n" for name in names), nl=False)

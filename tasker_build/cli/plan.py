@@ -11,8 +11,9 @@ import click
 from tasker_build.cli.answer import annotate, format_option, say_document
 from tasker_build.cli.planning import plan_project, plan_to_save, write_plan
 from tasker_build.engine.docker import DockerEngine
-from tasker_build.errors import BuildError, Exit
+from tasker_build.errors import BuildError, Exit, Problem, SelectionError
 from tasker_build.output import compare
+from tasker_build.plan import Plan
 from tasker_build.saved import Asked
 from tasker_build.since import chosen
 from tasker_build.view.github import SUMMARY_LIMIT, drift_annotations, plan_annotation, plan_summary
@@ -22,7 +23,6 @@ from tasker_build.workspace import write_file
 
 if TYPE_CHECKING:
     from tasker_build.cli import Settings
-    from tasker_build.plan import Plan
     from tasker_build.project import Project
     from tasker_build.view.picture import PictureOptions
 
@@ -92,11 +92,13 @@ def command(
         raise click.UsageError("--format github annotates a plan: leave --graph out")
     _step_summary(summary)
     project = settings.project(version)
-    selection = chosen(project, selection, exclude, since)
-    if out:
-        plan = _save(project, Asked(selection=selection, rebuild=rebuild, version=version), out)
+    words = chosen(project, selection, exclude, since)
+    if words is None:
+        plan = _nothing_since(since, out)
+    elif out:
+        plan = _save(project, Asked(selection=words, rebuild=rebuild, version=version), out)
     else:
-        plan = plan_project(project, None if offline else DockerEngine.connect(), selection, rebuild)
+        plan = plan_project(project, None if offline else DockerEngine.connect(), words, rebuild)
     if drawn:
         from tasker_build.view.picture import PictureOptions  # noqa: PLC0415 - only drawing pays for it
 
@@ -130,6 +132,19 @@ def _draw(project: Project, plan: Plan, target: str, form: str, options: Picture
             return
         write_file(Path(target), (text + "\n").encode(), 0o644)
     click.echo(f"wrote {target}", err=True)
+
+
+def _nothing_since(since: str | None, out: Path | None) -> Plan:
+    """The plan for no target at all.
+
+    Raises:
+        SelectionError: it was to be saved.
+    """
+    message = f"no selected target differs from `{since}`"
+    if out:
+        raise SelectionError([Problem(code="S030", message=f"{message}: there is no plan to save")])
+    click.echo(message, err=True)
+    return Plan(steps=())
 
 
 def _step_summary(summary: str | None) -> Path | None:
