@@ -226,7 +226,7 @@ def test_a_check_with_what_findings_cost_and_what_the_spec_suppresses() -> None:
     finding = Finding(
         checker="caching", path="a", line=1, message="m", level=Level.ADVICE, origin="a.j2:1", cost="c", price=price
     )
-    row = Suppression(check="DL3008", path="a*", why="w", span=Span("stacks.yaml", 1, 2))
+    row = Suppression(check="DL3008", path="a*", why="w", span=Span(file="stacks.yaml", line=1, col=2, length=1))
     document = check_document(1, 1, [Result(checker="caching", findings=(finding,))], ["DL3007"], [(row, 2)], ok=True)
     document = valid(json.dumps(document), "check")
     assert document["checkers"][0]["findings"][0]["price"]["targets"] == ["app"]
