@@ -66,7 +66,7 @@ def test_graph(project: Project, snapshot: SnapshotAssertion, form: str) -> None
 def test_shape_of_the_plan_as_data(project: Project) -> None:
     """Fingerprints move with every edit of the example, so the shape is compared and not the text."""
     data = plan_data(plan_project(project, None, ()), project.spec.project)
-    assert set(data) == {"version", "project", "changed", "steps"}
+    assert set(data) == {"format", "version", "project", "changed", "steps"}
     keys = {"target", "action", "fingerprint", "image", "tags", "image_id", "needed_by_selection", "reasons"}
     assert all(set(row) == keys and len(row["fingerprint"]) == 64 for row in data["steps"])
     assert [row["target"] for row in data["steps"]] == list(project.order)
