@@ -53,6 +53,7 @@ fmt-check: setup
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/python docs/gen_reference.py --check
+	$(BIN)/python docs/gen_schemas.py --check
 	$(BIN)/shellcheck tools/engine tools/python-env .ci/run
 
 type: setup

@@ -140,9 +140,14 @@ class ProblemsError(TaskerBuildError):
         self.problems = tuple(dict.fromkeys(problems))
         super().__init__(f"{len(self.problems)} problem(s)")
 
+    @property
+    def ordered(self) -> Sequence[Problem]:
+        """Every problem in the order of the file; those without a place come last."""
+        return sorted(self.problems, key=lambda p: (p.span is None, p.span or Span(file="", line=0, col=0)))
+
     def draw(self) -> str:
         """Draw every problem in the order of the file, then how many there are."""
-        ordered = sorted(self.problems, key=lambda p: (p.span is None, p.span or Span(file="", line=0, col=0)))
+        ordered = self.ordered
         blocks = [problem.draw() for problem in ordered[: self.shown]]
         count = len(ordered)
         more = f" ({count - self.shown} more not shown)" if count > self.shown else ""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tasker_build.engine.api import UNIQUE_TAG
 from tasker_build.errors import Problem, SelectionError
-from tasker_build.fingerprint import Group, differences, hunk
+from tasker_build.fingerprint import Group, differences, hunk_lines, hunks
 from tasker_build.plan import Action, Kind, Reason, dockerfile_reason, unique_reference
 
 if TYPE_CHECKING:
@@ -206,7 +206,7 @@ class _Chain:
         if known is not None:
             old, new = known.facts, item.facts.facts
             if reason.is_dockerfile:
-                details = tuple(hunk(old, new, self.situation.lines.get(item.name)))
+                details = tuple(hunk_lines(tuple(hunks(old, new)), self.situation.lines.get(item.name)))
             else:
                 rows = [row for row in differences(old, new) if row.group.value == reason.kind.value]
                 details = tuple(_detail(row) for row in rows) or details

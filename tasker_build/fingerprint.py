@@ -104,7 +104,7 @@ def collect(
         secrets: secret id → whether the site has it.
     """
     fixed = fixed_facts(target, dockerfile, references=references, platform=platform)
-    there = [(secret.id, secret.required, secret.version, secrets.get(secret.id, False)) for secret in target.secrets]
+    there = [(secret, required, version, secrets.get(secret, False)) for secret, required, version in stated_secrets(target)]
     return Facts.of([*fixed, *moving_facts(context, meanings=meanings, parents=parents, secrets=there)])
 
 
@@ -132,6 +132,14 @@ def fixed_facts(
         reference = image.partition("@")[0]
         pinned = reference in pins
         yield Group.BASE, reference if pinned else image, pins[reference] if pinned else image
+
+
+def stated_secrets(target: Target) -> tuple[tuple[str, bool, str], ...]:
+    """The secrets that the spec asks for: of each its id, whether it is required, and its version.
+
+    Those that this tool adds by itself are no facts: a newer one with more of them rebuilds nothing.
+    """
+    return tuple((secret.id, secret.required, secret.version) for secret in target.secrets if not secret.implied)
 
 
 def moving_facts(
@@ -223,22 +231,54 @@ def differences(old: Sequence[Fact], new: Sequence[Fact]) -> tuple[Difference, .
     )
 
 
-def hunk(old: Sequence[Fact], new: Sequence[Fact], place: tuple[str, Sequence[int]] | None = None) -> Iterator[str]:
-    """The instructions that went and came, with the lines of the rendered Dockerfile where those are known.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hunk:
+    """Neighbouring instructions of a Dockerfile that went and came."""
+
+    at: int  # number of the first that came, or of the one before which they went; directives are not counted
+    went: tuple[str, ...]
+    came: tuple[str, ...]
+
+    def lines(self) -> Iterator[str]:
+        """One line or more for each instruction, after its sign."""
+        for sign, values in (("-", self.went), ("+", self.came)):
+            for value in values:
+                first, *rest = value.split("\n")
+                yield f"{sign} {first}"
+                yield from (f"{sign}   {line}" for line in rest)
+
+
+def hunks(old: Sequence[Fact], new: Sequence[Fact]) -> Iterator[Hunk]:
+    """The instructions that went and came between two sets of facts.
 
     Facts number instructions; comparing them by number would show everything below an inserted one.
     """
     from difflib import SequenceMatcher  # noqa: PLC0415 - most plans have nothing to show
 
-    before, after = ([fact.value for fact in facts if fact.group is Group.DOCKERFILE] for facts in (old, new))
+    before, after = (
+        [
+            f"{fact.label}={fact.value}" if fact.label.startswith("#") else fact.value
+            for fact in facts
+            if fact.group is Group.DOCKERFILE
+        ]
+        for facts in (old, new)
+    )
+    directives = sum(fact.group is Group.DOCKERFILE and fact.label.startswith("#") for fact in new)
     for tag, i, j, k, m in SequenceMatcher(None, before, after, autojunk=False).get_opcodes():
-        if tag == "equal":
-            continue
+        if tag != "equal":
+            yield Hunk(at=max(k - directives, 0), went=tuple(before[i:j]), came=tuple(after[k:m]))
+
+
+def hunk_lines(found: Sequence[Hunk], place: tuple[str, Sequence[int]] | None = None) -> Iterator[str]:
+    """Hunks as lines: each has a line of its own that says where it is, then its instructions with their signs.
+
+    Args:
+        found: the hunks.
+        place: the rendered Dockerfile and the line of each of its instructions, where they are known.
+    """
+    for hunk in found:
         if place and place[1]:
-            file, lines = place
-            yield f"{file}:{lines[min(k, len(lines) - 1)]}"
-        for sign, values in (("-", before[i:j]), ("+", after[k:m])):
-            for value in values:
-                first, *rest = value.split("\n")
-                yield f"{sign} {first}"
-                yield from (f"{sign}   {line}" for line in rest)
+            yield f"{place[0]}:{place[1][min(hunk.at, len(place[1]) - 1)]}"
+        else:
+            yield f"@@ instruction {hunk.at + 1}"
+        yield from hunk.lines()

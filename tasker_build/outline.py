@@ -47,7 +47,7 @@ class Outline(NamedTuple):
     facts: tuple[tuple[str, str, str], ...]  # those that no file, parent or site has a say in
     files: tuple[int, ...]  # start, stop, start, stop … in the sorted paths of the workspace
     meanings: Mapping[str, str]  # of files whose layout does not count: path → digest of what they say
-    secrets: tuple[tuple[str, bool, str], ...]  # id, required, version
+    secrets: tuple[tuple[str, bool, str], ...]  # those that the spec asks for: id, required, version
 
     def paths(self, paths: Sequence[str]) -> Iterator[str]:
         """The files of the context out of all of the workspace's."""

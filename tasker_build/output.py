@@ -31,6 +31,11 @@ class State(StrEnum):
     FOREIGN = "not made by tasker-build"
     ORPHAN = "no longer rendered"
 
+    @property
+    def differs(self) -> bool:
+        """Whether the disk is not as it was rendered."""
+        return self is not State.SAME
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drift:

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from tasker_build.engine.api import UNIQUE_TAG, Image
-from tasker_build.fingerprint import SCHEMA, Difference, Facts, Group, differences, hunk
+from tasker_build.fingerprint import SCHEMA, Difference, Facts, Group, differences, hunk_lines, hunks
 from tasker_build.spec.names import TargetName
 
 if TYPE_CHECKING:
@@ -402,7 +402,7 @@ def dockerfile_reason(item: Wanted, known: Known | None) -> Reason:
     elif keys := _changed_keys(item.spec, known.spec):
         kind, evidence = Kind.SPEC, ", ".join(keys)
         place = ", ".join(dict.fromkeys(place for key in keys if (place := item.place(key))))
-    details = tuple(hunk(known.facts, item.facts.facts))
+    details = tuple(hunk_lines(tuple(hunks(known.facts, item.facts.facts))))
     return Reason(kind=kind, evidence=evidence, details=details, place=place, is_dockerfile=True)
 
 
@@ -443,8 +443,9 @@ def short_id(image_id: str) -> str:
 
 
 def _shown(path: str) -> str:
-    """A path that can be printed whatever bytes it has."""
-    return path.encode("utf-8", "backslashreplace").decode()
+    """A path that can be printed on one line whatever bytes it has."""
+    text = path.encode("utf-8", "backslashreplace").decode()
+    return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 _EMPTY = '""'
@@ -454,14 +455,14 @@ def _value_change(difference: Difference) -> str:
     if difference.old is None and difference.group is Group.BASE:
         return f"+ {difference.label}"
     if difference.old is None:
-        return f"+ {difference.label}={difference.new}"
+        return f"+ {difference.label}={_shown(difference.new or '')}"
     if difference.new is None:
         return f"- {difference.label}"
     if difference.group is Group.BASE:
         return f"{difference.label} {_pinned(difference.old)} → {_pinned(difference.new)}"
     if difference.group is Group.SECRET:
         return f"{difference.label} {_secret(difference.old)} → {_secret(difference.new)}"
-    return f"{difference.label} {difference.old or _EMPTY} → {difference.new or _EMPTY}"
+    return f"{difference.label} {_shown(difference.old) or _EMPTY} → {_shown(difference.new) or _EMPTY}"
 
 
 def _secret(value: str) -> str:

@@ -409,7 +409,7 @@ class Project:
                 facts=tuple((group.value, label, value) for group, label, value in facts),
                 files=runs(places[path] for path in context),
                 meanings={path: fingerprint.manifest_meaning(self.workspace.read(path)) for path in manifests},
-                secrets=tuple((secret.id, secret.required, secret.version) for secret in target.secrets),
+                secrets=fingerprint.stated_secrets(target),
             )
 
     @functools.cached_property

@@ -378,6 +378,11 @@ def _body_digest(text: str) -> str:
     return sha256(text.encode()).hexdigest()[:16]
 
 
+def is_stamp(line: str) -> bool:
+    """Whether a line is a stamp of ours."""
+    return _STAMP.match(line) is not None
+
+
 def stamp_state(text: str) -> str:
     """Say of a file's text whether it is "ours" as rendered, "edited" since, or "foreign" (no stamp)."""
     lines = text.split("\n")

@@ -121,26 +121,45 @@ def run(arguments: Sequence[str]) -> int:
         sys.stdout.flush()
     except TaskerBuildError as error:
         _say(error.draw())
-        return error.exit_code
+        return _answer(arguments, error.exit_code, error.message, error)
     except click.exceptions.Exit as error:
         return error.exit_code
     except click.ClickException as error:
         error.show()
-        return Exit.USAGE
+        return _answer(arguments, Exit.USAGE, error.format_message())
     except (KeyboardInterrupt, click.exceptions.Abort):
         _say("interrupted")
-        return Exit.INTERRUPTED
+        return _answer(arguments, Exit.INTERRUPTED, "interrupted")
     except Terminated:
         _say("terminated")
-        return Exit.TERMINATED
+        return _answer(arguments, Exit.TERMINATED, "terminated")
     except (BrokenPipeError, SystemExit):
         # click ends the process itself when the reader is gone; nothing else of ours leaves that way.
         # The reader went away (`| head`); Python must not complain about it once more at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Exit.OK
     except Exception:  # noqa: BLE001 - a bug of ours: say so, keep the traceback
-        return _bug()
+        _bug()
+        return _answer(arguments, Exit.BUG, "this is a bug in tasker-build")
     return int(result) if isinstance(result, int) else Exit.OK
+
+
+def _answer(arguments: Sequence[str], code: Exit, message: str, error: TaskerBuildError | None = None) -> Exit:
+    """Whoever asked for JSON gets one document whatever happens, and GitHub its annotations; standard error stays for people."""
+    from tasker_build.cli.answer import annotate, asked_form, say_document  # noqa: PLC0415 - only on the way to an error
+
+    form = asked_form(arguments)
+    # The reader may be what went away.
+    with suppress(OSError):
+        if form == "json":
+            from tasker_build.view.document import error_document  # noqa: PLC0415
+
+            say_document(error_document(code, message, error))
+        elif form == "github" and error is not None:
+            from tasker_build.view.github import error_annotations  # noqa: PLC0415
+
+            annotate(error_annotations(error))
+    return code
 
 
 def _terminate(number: int, frame: Any) -> NoReturn:  # noqa: ARG001
@@ -152,14 +171,13 @@ def _say(text: str) -> None:
         sys.stderr.write(text + "\n")
 
 
-def _bug() -> int:
+def _bug() -> None:
     import tempfile  # noqa: PLC0415
     import traceback  # noqa: PLC0415
 
     if os.environ.get("TASKER_BUILD_DEBUG"):
         traceback.print_exc()
-        return Exit.BUG
+        return
     with tempfile.NamedTemporaryFile("w", prefix="tasker-build-", suffix=".traceback", delete=False) as file:
         traceback.print_exc(file=file)
     _say(f"error: this is a bug in tasker-build; its traceback is in {file.name}\nhint: TASKER_BUILD_DEBUG=1 shows it here")
-    return Exit.BUG

@@ -13,19 +13,19 @@ from typing import IO, TYPE_CHECKING
 import click
 from click.core import ParameterSource
 
+from tasker_build.cli.answer import format_option, say_document
 from tasker_build.cli.planning import chosen, plan_again, plan_project, read_plan, states_of
 from tasker_build.engine.docker import DockerEngine, buildx
 from tasker_build.errors import Exit, RefusedError
-from tasker_build.plan import Action
+from tasker_build.plan import Action, Plan
 from tasker_build.project import site_secrets
-from tasker_build.view.plan import plan_data, plan_text
+from tasker_build.view.plan import plan_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from tasker_build.cli import Settings
     from tasker_build.executor import Event, Executor
-    from tasker_build.plan import Plan
     from tasker_build.project import Project
 
 
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 @click.option("--builder", help="The buildx builder to use.")
 @click.option("--progress", type=click.Choice(["auto", "tty", "plain", "quiet"]), default="auto", help="How to show progress.")
 @click.option("--version", "version", default="latest", help="Version for image tags.")
+@format_option("text", "json")
 @click.pass_obj
 def command(
     settings: Settings,
@@ -58,6 +59,7 @@ def command(
     builder: str | None,
     progress: str,
     version: str,
+    form: str,
 ) -> int:
     began = time.monotonic()
     file = _plan_file(selection)
@@ -68,30 +70,33 @@ def command(
         version = saved.asked.version
     project = settings.project(version)
     project.wanted  # noqa: B018 - every mistake of the user's comes before the engine's
+    words: tuple[str, ...] | None = selection
     if saved is None:
         states = states_of(project, builder)
-        selection = chosen(project, selection, exclude, since, states)
-        rebuild = chosen(project, rebuild, (), None, states)
+        words = chosen(project, selection, exclude, since, states)
+        rebuild = chosen(project, rebuild, (), None, states) or ()
+    if words is None:
+        click.echo(f"no selected target differs from `{since}`", err=True)
+        return _nothing_to_do(project, Plan(steps=()), form)
     engine = DockerEngine.connect(builder)
     engine.version()
     if saved is not None and file is not None:
         # Before the lock: a refused plan leaves nothing behind. Under it once more: another apply may have come first.
         plan = plan_again(project, engine, saved, file)
         if not plan.changed:
-            click.echo(plan_text(plan, show_kept=False, details=False))
-            return Exit.OK
+            return _nothing_to_do(project, plan, form)
     with _lock(project):
         if saved is not None and file is not None:
             plan = plan_again(project, engine, saved, file)
         else:
-            plan = plan_project(project, engine, selection, rebuild)
+            plan = plan_project(project, engine, words, rebuild)
         _adopt(project, plan)
         if not plan.changed:
-            click.echo(plan_text(plan, show_kept=False, details=False))
-            return Exit.OK
+            return _nothing_to_do(project, plan, form)
         from tasker_build.executor import Executor  # noqa: PLC0415 - only what builds pays for it, here and below
         from tasker_build.record import git_revision  # noqa: PLC0415
         from tasker_build.spec.model import CARGO_JOBS  # noqa: PLC0415
+        from tasker_build.view.apply import apply_document  # noqa: PLC0415
 
         buildx()
         click.echo(plan_text(plan, show_kept=False, details=False) + "\n", err=True)
@@ -103,8 +108,25 @@ def command(
         revision = git_revision(project.root)
         executor = Executor(project, engine, plan, jobs=jobs, run=run, secrets=secrets, fail_fast=fail_fast, revision=revision)
         events = _follow(executor, progress)
-        project.records.summarise(run, _summary(plan, project, events) | {"revision": revision})
-    return _verdict(plan, events, time.monotonic() - began)
+        code = _exit_code(events)
+        summary = apply_document(plan, project.head.project, events, run=run.name, revision=revision, exit_code=code)
+        project.records.summarise(run, summary)
+    if form == "json":
+        say_document(summary)
+    _verdict(plan, events, time.monotonic() - began, to_stderr=form == "json")
+    return code
+
+
+def _nothing_to_do(project: Project, plan: Plan, form: str) -> int:
+    if form == "json":
+        from tasker_build.record import git_revision  # noqa: PLC0415
+        from tasker_build.view.apply import apply_document  # noqa: PLC0415
+
+        revision = git_revision(project.root)
+        say_document(apply_document(plan, project.head.project, (), run="", revision=revision, exit_code=Exit.OK))
+    else:
+        click.echo(plan_text(plan, show_kept=False, details=False))
+    return Exit.OK
 
 
 def _plan_file(selection: Sequence[str]) -> Path | None:
@@ -183,44 +205,29 @@ def _follow(executor: Executor, progress: str) -> list[Event]:
     return events
 
 
-def _summary(plan: Plan, project: Project, events: Sequence[Event]) -> dict[str, object]:
-    from dataclasses import asdict  # noqa: PLC0415
+def _exit_code(events: Sequence[Event]) -> Exit:
+    from tasker_build.executor import Failed  # noqa: PLC0415
 
-    from tasker_build.executor import Built  # noqa: PLC0415
-
-    rows = []
-    for event in events:
-        row: dict[str, object] = {"target": event.target, "result": type(event).__name__.lower()}  # type: ignore[union-attr]
-        if isinstance(event, Built):
-            row |= {
-                "image": event.image_id,
-                "seconds": round(event.seconds, 3),
-                "run": event.steps_run,
-                "cached": event.steps_cached,
-                "sccache": asdict(event.compiler_cache) if event.compiler_cache else None,
-                "steps": [asdict(step) | {"seconds": round(step.seconds, 3)} for step in event.steps],
-            }
-        rows.append(row)
-    return {"version": 1, "plan": plan_data(plan, project.head.project), "results": rows}
+    failures = [event for event in events if isinstance(event, Failed)]
+    if not failures:
+        return Exit.OK
+    return Exit.REFUSED if all(event.refused for event in failures) else Exit.FAILED
 
 
-def _verdict(plan: Plan, events: Sequence[Event], seconds: float) -> int:
-    """Say what came of it, failures in full and last; returns the exit code."""
+def _verdict(plan: Plan, events: Sequence[Event], seconds: float, *, to_stderr: bool) -> None:
+    """Say what came of it, failures in full and last."""
     from tasker_build.executor import Built, Failed, Kept, Retagged, Skipped  # noqa: PLC0415
     from tasker_build.view.progress import failure_text, seconds_text  # noqa: PLC0415
 
     counts = {kind: sum(isinstance(event, kind) for event in events) for kind in (Built, Retagged, Kept, Failed, Skipped)}
     words = ("built", "tagged", "unchanged", "failed", "skipped")
     told = ", ".join(f"{count} {word}" for count, word in zip(counts.values(), words, strict=True) if count)
-    failures = [event for event in events if isinstance(event, Failed)]
     unstarted = sum(step.action.builds for step in plan.steps) - counts[Built] - counts[Failed] - counts[Skipped]
     told += f", {unstarted} not started" if unstarted else ""
-    click.echo(f"{told or 'nothing to do'} in {seconds_text(seconds)}")
-    for event in failures:
-        click.echo("\n" + failure_text(event.target, event.failure), err=True)
-    if not failures:
-        return Exit.OK
-    return Exit.REFUSED if all(event.refused for event in failures) else Exit.FAILED
+    click.echo(f"{told or 'nothing to do'} in {seconds_text(seconds)}", err=to_stderr)
+    for event in events:
+        if isinstance(event, Failed):
+            click.echo("\n" + failure_text(event.target, event.failure), err=True)
 
 
 @contextmanager

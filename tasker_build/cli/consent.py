@@ -29,8 +29,8 @@ def require(question: str, *, word: str = "", yes: bool, confirm: str) -> None:
     if not sys.stdin.isatty():
         raise RefusedError("there is no terminal to ask on; nothing was removed", hints=(f"{agrees} agrees",))
     if word:
-        agreed = click.prompt(f"{question} Type {word} to agree", default="", show_default=False) == word
+        agreed = click.prompt(f"{question} Type {word} to agree", default="", show_default=False, err=True) == word
     else:
-        agreed = click.confirm(question, default=False)
+        agreed = click.confirm(question, default=False, err=True)
     if not agreed:
         raise RefusedError("cancelled; nothing was removed")

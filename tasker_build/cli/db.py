@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING
 import click
 
 from tasker_build.cli import consent
+from tasker_build.cli.answer import format_option, say_document
 from tasker_build.cli.env import (
     compose_command,
     compose_environment,
+    containers_of,
     pinned_images,
     require_rendered,
     run_compose,
@@ -22,6 +24,7 @@ from tasker_build.cli.env import (
 )
 from tasker_build.engine.docker import DockerEngine
 from tasker_build.errors import BuildError, Problem, RefusedError, SelectionError
+from tasker_build.view.document import document
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -219,11 +222,19 @@ def restart(obj: tuple[Settings, str]) -> None:
 
 
 @command.command("status", help="Show its container and whether it accepts connections.")
+@format_option("text", "json")
 @click.pass_obj
-def status(obj: tuple[Settings, str]) -> None:
+def status(obj: tuple[Settings, str], form: str) -> None:
     database = Database.open(*obj)
-    database.run("ps", "--all", database.service)
-    if database.inside("pg_isready", "-h", "127.0.0.1", "-U", database.user, "-d", database.name) != 0:
+    if form == "text":
+        database.run("ps", "--all", database.service)
+    quiet = subprocess.DEVNULL if form == "json" else None
+    ready = database.inside("pg_isready", "-h", "127.0.0.1", "-U", database.user, "-d", database.name, stdout=quiet) == 0
+    if form == "json":
+        containers = containers_of(database.project, database.stack, database.engine, database.service)
+        where = {"stack": database.stack.name, "service": database.service, "database": database.name}
+        say_document(document("db-status", **where, ready=ready, container=next(iter(containers), None)))
+    elif not ready:
         click.echo("the database is not ready")
 
 

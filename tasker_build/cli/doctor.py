@@ -10,12 +10,16 @@ from typing import TYPE_CHECKING
 
 import click
 
+from tasker_build.cli.answer import format_option, say_document
 from tasker_build.engine.docker import DockerEngine, buildx, compose
 from tasker_build.errors import Exit, TaskerBuildError
 from tasker_build.lint import find_program
 from tasker_build.project import DEFAULT_SPEC
+from tasker_build.view.document import document
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from tasker_build.cli import Settings
 
 OLDEST = {"engine": (23, 0), "buildx": (0, 12), "compose": (2, 20)}
@@ -33,8 +37,9 @@ class Row:
 
 
 @click.command("doctor")
+@format_option("text", "json")
 @click.pass_obj
-def command(settings: Settings) -> int:
+def command(settings: Settings, form: str) -> int:
     rows = [
         _python(),
         _engine(),
@@ -44,13 +49,30 @@ def command(settings: Settings) -> int:
         _linter("shellcheck"),
         _spec(settings),
     ]
+    missing = [row.name for row in rows if row.name in OLDEST and not row.good]
+    if form == "json":
+        found = [
+            {
+                "name": row.name,
+                "ok": row.good,
+                "required": row.name in OLDEST,
+                "said": row.said,
+                "help": None if row.good else row.help or None,
+            }
+            for row in rows
+        ]
+        say_document(document("doctor", ok=not missing, checks=found))
+    else:
+        _show(rows)
+    return Exit.NO_ENGINE if missing else Exit.OK
+
+
+def _show(rows: Sequence[Row]) -> None:
     width = max(len(row.name) for row in rows)
     for row in rows:
         click.echo(f"{'ok  ' if row.good else 'MISS'}  {row.name:<{width}}  {row.said}")
         if row.help and not row.good:
             click.echo(f"      {'':<{width}}  help: {row.help}")
-    needed = [row for row in rows if row.name in OLDEST and not row.good]
-    return Exit.NO_ENGINE if needed else Exit.OK
 
 
 def _python() -> Row:

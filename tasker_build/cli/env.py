@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from tasker_build.cli.answer import format_option, say_document
 from tasker_build.compose import image_variable, is_enabled
 from tasker_build.engine.docker import DockerEngine, compose
 from tasker_build.errors import BuildError, Problem, RefusedError, SelectionError, nearest
 from tasker_build.output import State, compare
 from tasker_build.plan import unique_reference
 from tasker_build.spec.model import human_tags
+from tasker_build.view.document import document
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -182,9 +185,65 @@ def down(settings: Settings, stack: str) -> None:
 
 @command.command("status", help="Show what of a stack runs and how it is.")
 @click.argument("stack")
+@format_option("text", "json")
 @click.pass_obj
-def status(settings: Settings, stack: str) -> None:
-    _pass_on(settings, stack, ["ps", "--all"])
+def status(settings: Settings, stack: str, form: str) -> None:
+    if form == "text":
+        _pass_on(settings, stack, ["ps", "--all"])
+        return
+    project = settings.project()
+    chosen = stack_named(project, stack)
+    engine = DockerEngine.connect()
+    engine.version()
+    containers = containers_of(project, chosen, engine)
+    there = {row["service"] for row in containers}
+    absent = [
+        name
+        for name, service in chosen.services.items()
+        if name not in there and not service.build_only and is_enabled(project.spec, service)
+    ]
+    say_document(document("env-status", project=project.spec.project, stack=stack, containers=containers, absent=absent))
+
+
+def containers_of(project: Project, stack: Stack, engine: DockerEngine, *services: str) -> list[dict[str, Any]]:
+    """The containers of a stack, stopped ones included, sorted.
+
+    Raises:
+        BuildError: compose says no.
+    """
+    words = compose_command(project, stack, ["--profile", "*", "ps", "--all", "--format", "json", *services])
+    environment = compose_environment(project, stack, engine, starts=False)
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise BuildError(f"compose ps failed: {done.stderr.strip()}")
+    return container_rows(done.stdout)
+
+
+def container_rows(text: str) -> list[dict[str, Any]]:
+    """What `compose ps --format json` says, in our words: one list in older versions, a line for each container in newer ones."""
+    raw: list[Any] = []
+    for line in text.splitlines():
+        value = json.loads(line)
+        raw += value if isinstance(value, list) else [value]
+    rows = [
+        {
+            "service": str(row["Service"]),
+            "container": str(row["Name"]),
+            "image": str(row.get("Image") or ""),
+            "state": str(row["State"]),
+            "health": row.get("Health") or None,
+            "exit_code": int(row.get("ExitCode") or 0) if row["State"] == "exited" else None,
+            "ports": sorted(
+                {
+                    f"{port.get('URL') or ''}:{port['PublishedPort']}->{port['TargetPort']}/{port['Protocol']}"
+                    for port in row.get("Publishers") or ()
+                    if port.get("PublishedPort")
+                }
+            ),
+        }
+        for row in raw
+    ]
+    return sorted(rows, key=lambda row: (row["service"], row["container"]))
 
 
 @command.command("logs", help="Show a stack's logs.")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tasker_build.cli.answer import format_option, say_document
 from tasker_build.engine.docker import DockerEngine
 from tasker_build.errors import EngineError, Exit, Problem, SelectionError, nearest
 from tasker_build.lock import (
@@ -28,6 +29,7 @@ from tasker_build.lock import (
 from tasker_build.project import lock_beside
 from tasker_build.record import durations
 from tasker_build.registry import Registries, RegistryError, Trouble
+from tasker_build.view.document import document
 from tasker_build.view.progress import seconds_text
 from tasker_build.workspace import write_file
 
@@ -47,7 +49,7 @@ if TYPE_CHECKING:
 @click.option("--check", is_flag=True, help="Write nothing; exit 2 when pins are missing or have moved.")
 @click.option("--dry-run", is_flag=True, help="Write nothing; show what would change and what that rebuilds.")
 @click.option("--offline", is_flag=True, help="With --check: ask no registry, only look for missing pins.")
-@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", help="Form of the output.")
+@format_option("text", "json")
 @click.pass_obj
 def command(
     settings: Settings,
@@ -266,7 +268,7 @@ def _show(
 ) -> None:
     file = lock_beside(project.files[0])
     if form == "json":
-        click.echo(json.dumps(_data(str(file), rows, radius, written=written, failures=failures), indent=2))
+        say_document(_data(str(file), rows, radius, written=written, failures=failures))
     else:
         width = max((len(row.name) for row in rows), default=0)
         for row in rows:
@@ -333,8 +335,7 @@ def _data(
     file: str, rows: Sequence[Row], radius: Radius | None, *, written: bool, failures: Sequence[RegistryError]
 ) -> dict[str, Any]:
     """The report as data: one document, fields are only ever added."""
-    return {
-        "version": 1,
+    return document("lock") | {
         "lock": file,
         "written": written,
         "bases": [

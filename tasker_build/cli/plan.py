@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from tasker_build.cli.answer import annotate, format_option, say_document
 from tasker_build.cli.planning import chosen, plan_project, plan_to_save, states_of, write_plan
 from tasker_build.engine.docker import DockerEngine
-from tasker_build.errors import Exit
+from tasker_build.errors import BuildError, Exit, Problem, SelectionError
+from tasker_build.plan import Plan
 from tasker_build.view.graph import FORMATS, graph_text
 from tasker_build.view.plan import plan_data, plan_text
 from tasker_build.workspace import write_file
 
 if TYPE_CHECKING:
     from tasker_build.cli import Settings
-    from tasker_build.plan import Plan
     from tasker_build.project import Project
     from tasker_build.saved import Asked
     from tasker_build.view.picture import PictureOptions
@@ -38,7 +39,14 @@ _PICTURES = (".svg", ".html", ".png")
 @click.option("--focus", metavar="TARGET", help="Draw only this target, what it stands on and what stands on it.")
 @click.option("--depth", type=click.IntRange(0), metavar="N", help="With --focus: so many steps away.")
 @click.option("--changed", is_flag=True, help="Draw only what the plan would change.")
-@click.option("--format", "form", type=click.Choice(["text", *FORMATS]), default="text", help="Form of the output.")
+@format_option("text", *FORMATS, "github")
+@click.option(
+    "--summary",
+    is_flag=False,
+    flag_value="-",
+    metavar="[FILE]",
+    help="Write the plan as Markdown to FILE; without one, add it to the summary of this step on GitHub.",
+)
 @click.option("--all", "show_all", is_flag=True, help="Show unchanged targets, too.")
 @click.option("-v", "--verbose", is_flag=True, help="Show every piece of evidence.")
 @click.option("--detailed-exitcode", is_flag=True, help="Exit 2 when there is something to do.")
@@ -57,6 +65,7 @@ def command(
     depth: int | None,
     changed: bool,  # noqa: FBT001
     form: str,
+    summary: str | None,
     show_all: bool,  # noqa: FBT001
     verbose: bool,  # noqa: FBT001
     detailed_exitcode: bool,  # noqa: FBT001
@@ -76,25 +85,38 @@ def command(
         raise click.UsageError("--depth counts from a target: add --focus TARGET")
     if out and (offline or out.suffix != ".json"):
         raise click.UsageError("--out wants a file that ends in .json, and an engine: leave --offline out")
+    if drawn and form == "github":
+        raise click.UsageError("--format github annotates a plan: leave --graph out")
+    _step_summary(summary)
     project = settings.project(version)
     states = None if offline else states_of(project)
-    selection = chosen(project, selection, exclude, since, states)
-    rebuild = chosen(project, rebuild, (), None, states)
-    if out:
+    words = chosen(project, selection, exclude, since, states)
+    rebuild = chosen(project, rebuild, (), None, states) or ()
+    if words is None:
+        plan = _nothing_since(since, out)
+    elif out:
         from tasker_build.saved import Asked  # noqa: PLC0415
 
-        plan = _save(project, Asked(selection=selection, rebuild=rebuild, version=version), out)
+        plan = _save(project, Asked(selection=words, rebuild=rebuild, version=version), out)
     else:
-        plan = plan_project(project, None if offline else DockerEngine.connect(), selection, rebuild)
+        plan = plan_project(project, None if offline else DockerEngine.connect(), words, rebuild)
     if drawn:
         from tasker_build.view.picture import PictureOptions  # noqa: PLC0415 - only drawing pays for it
 
         options = PictureOptions(title=project.head.project, focus=focus, depth=depth, changed_only=changed)
         _draw(project, plan, graph or "-", form, options, offline=offline)
-    elif form == "json":
-        click.echo(json.dumps(plan_data(plan, project.head.project), indent=2))
-    else:
+    if form == "json" and graph != "-":
+        say_document(plan_data(plan, project.head.project))
+    elif not drawn:
         click.echo(plan_text(plan, show_kept=show_all, details=verbose))
+    if form == "github":
+        from tasker_build.output import compare  # noqa: PLC0415
+        from tasker_build.view.github import drift_annotations, plan_annotation  # noqa: PLC0415
+
+        drift = compare(project.tree, project.output, ())
+        annotate([*drift_annotations(drift, project.output, "warning"), plan_annotation(plan)])
+    if summary:
+        _summarise(project, plan, summary)
     return Exit.DIFFERENCES if detailed_exitcode and plan.changed else Exit.OK
 
 
@@ -114,6 +136,48 @@ def _draw(project: Project, plan: Plan, target: str, form: str, options: Picture
             return
         write_file(Path(target), (text + "\n").encode(), 0o644)
     click.echo(f"wrote {target}", err=True)
+
+
+def _nothing_since(since: str | None, out: Path | None) -> Plan:
+    """The plan for no target at all.
+
+    Raises:
+        SelectionError: it was to be saved.
+    """
+    message = f"no selected target differs from `{since}`"
+    if out:
+        raise SelectionError([Problem(code="S030", message=f"{message}: there is no plan to save")])
+    click.echo(message, err=True)
+    return Plan(steps=())
+
+
+def _step_summary(summary: str | None) -> Path | None:
+    """The file that GitHub shows as this step's summary, if that is asked for.
+
+    Raises:
+        UsageError: this is no step of GitHub's.
+    """
+    if summary != "-":
+        return None
+    if not (file := os.environ.get("GITHUB_STEP_SUMMARY")):
+        raise click.UsageError("--summary without a file adds to $GITHUB_STEP_SUMMARY, which is not set: --summary=FILE")
+    return Path(file)
+
+
+def _summarise(project: Project, plan: Plan, summary: str) -> None:
+    """Write the plan as Markdown; a step's summary is added to, for other commands of the step write to it, too."""
+    from tasker_build.view.github import SUMMARY_LIMIT, plan_summary  # noqa: PLC0415
+
+    if (file := _step_summary(summary)) is None:
+        write_file(Path(summary), plan_summary(plan, project.head.project).encode(), 0o644)
+        click.echo(f"wrote {summary}", err=True)
+        return
+    try:
+        with file.open("ab") as stream:
+            text = plan_summary(plan, project.head.project, SUMMARY_LIMIT - stream.tell())
+            stream.write(text.encode())
+    except OSError as error:
+        raise BuildError(f"cannot write {file}: {error.strerror}") from error
 
 
 def _save(project: Project, asked: Asked, out: Path) -> Plan:

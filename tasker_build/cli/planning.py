@@ -74,15 +74,15 @@ def states_of(project: Project, builder: str | None = None) -> States:
 
 def chosen(
     project: Project, selection: Sequence[str], exclude: Sequence[str], since: str | None, states: States | None
-) -> tuple[str, ...]:
-    """The words of a selection with `state:`, `--exclude` and `--since` worked in.
+) -> tuple[str, ...] | None:
+    """The words of a selection with `state:`, `--exclude` and `--since` worked in; None: nothing differs from that revision.
 
     Raises:
-        SelectionError: nothing is left.
+        SelectionError: nothing is selected, or everything is excluded.
     """
     if not selection and not exclude and since is None:
         return ()
-    from tasker_build.since import chosen  # noqa: PLC0415 - Git and tar
+    from tasker_build.since import chosen  # noqa: PLC0415 - Git
 
     return chosen(project, selection, exclude, since, states)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from tasker_build.cli.answer import format_option
 from tasker_build.cli.planning import read_plan
 from tasker_build.errors import Exit
 from tasker_build.saved import dump
@@ -14,7 +15,7 @@ from tasker_build.view.plan import plan_text
 
 @click.command("show")
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", help="Form of the output.")
+@format_option("text", "json")
 @click.option("--all", "show_all", is_flag=True, help="Show unchanged targets, too.")
 @click.option("-v", "--verbose", is_flag=True, help="Show every piece of evidence.")
 def command(file: Path, form: str, show_all: bool, verbose: bool) -> int:  # noqa: FBT001

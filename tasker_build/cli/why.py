@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from tasker_build.cli.answer import format_option, say_document
 from tasker_build.cli.planning import states_of
 from tasker_build.errors import Exit, Problem, SelectionError, nearest
 from tasker_build.selector import asks_for_state
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 @click.command("why")
 @click.argument("what", metavar="TARGET | A B | IMAGE | state:STATE", nargs=-1, required=True)
 @click.option("--steps", is_flag=True, help="Set the last run's prediction beside what BuildKit did.")
-@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", help="Form of the output.")
+@format_option("text", "json")
 @click.option("--version", "version", default="latest", help="Version for image tags.")
 @click.pass_obj
 def command(settings: Settings, what: tuple[str, ...], steps: bool, form: str, version: str) -> int:  # noqa: FBT001
@@ -36,7 +36,7 @@ def command(settings: Settings, what: tuple[str, ...], steps: bool, form: str, v
         raise click.UsageError("name one target or image, or two targets; --steps goes with one target")
     project = settings.project(version)
     if by_state:
-        _explain_all(project, chosen(project, what, (), None, states_of(project)), form)
+        _explain_all(project, chosen(project, what, (), None, states_of(project)) or (), form)
         return Exit.OK
     if len(what) == 2:  # noqa: PLR2004
         one, other = (_target(project, word) for word in what)
@@ -65,7 +65,10 @@ def command(settings: Settings, what: tuple[str, ...], steps: bool, form: str, v
 
 
 def _say(form: str, text: str, data: dict[str, Any]) -> None:
-    click.echo(json.dumps(data, indent=2) if form == "json" else text)
+    if form == "json":
+        say_document(data)
+    else:
+        click.echo(text)
 
 
 def _explain_all(project: Project, names: Sequence[str], form: str) -> None:
@@ -74,8 +77,7 @@ def _explain_all(project: Project, names: Sequence[str], form: str) -> None:
 
     situation = _situation(project)
     found = [explain(name, situation) for name in project.order if name in names]
-    data = {"version": 1, "kind": "targets", "targets": [why.explanation_data(row) for row in found]}
-    _say(form, "\n\n".join(why.explanation_text(row) for row in found), data)
+    _say(form, "\n\n".join(map(why.explanation_text, found)), why.explanations_data(found))
 
 
 def _target(project: Project, word: str) -> TargetName:
@@ -134,11 +136,10 @@ def _path(
 
 def _steps(project: Project, name: TargetName, form: str) -> None:
     from tasker_build.explain import judge_steps  # noqa: PLC0415
-    from tasker_build.view.why import steps_data, steps_text  # noqa: PLC0415
+    from tasker_build.view.why import no_steps_data, steps_data, steps_text  # noqa: PLC0415
 
     report = judge_steps(name, project.records.summaries())
     if report is None:
-        none = {"version": 1, "kind": "steps", "target": name, "run": None, "steps": [], "wrong_guesses": []}
-        _say(form, f"no run recorded here built {name}", none)
+        _say(form, f"no run recorded here built {name}", no_steps_data(name))
     else:
         _say(form, steps_text(report), steps_data(report))

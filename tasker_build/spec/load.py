@@ -198,4 +198,4 @@ def _completed(spec: Spec) -> Spec:
 def _secrets(spec: Spec, target: Target) -> tuple[Secret, ...]:
     implied = (CARGO_JOBS, *spec.toolchain.sccache.secrets) if target.runs_cargo else ()
     known = {secret.id for secret in target.secrets}
-    return (*target.secrets, *(Secret(id=name) for name in implied if name not in known))
+    return (*target.secrets, *(Secret(id=name, implied=True) for name in implied if name not in known))

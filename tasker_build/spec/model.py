@@ -125,6 +125,7 @@ class Secret:
     id: str = key(Text(r"[A-Za-z0-9_.-]+", "letters, digits, `_`, `.`, `-`"), "id under which RUN steps mount it")
     required: bool = key(Boolean(), "a missing required secret stops the run before it starts", default=False)
     version: str = key(Text(), "change it when the secret's value should rebuild the target", default="")
+    implied: bool = False  # nobody wrote it: it goes with how a target is built
     span: Span = field(compare=False, default=NOWHERE)
     at: Mapping[str, Span] = field(compare=False, default_factory=dict, repr=False)
 

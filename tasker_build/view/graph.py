@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from tasker_build.plan import Action
+from tasker_build.view.document import document
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -92,8 +93,7 @@ def _mermaid(graph: Graph, steps: Mapping[TargetName, Step]) -> str:
 
 def graph_data(graph: Graph, steps: Mapping[TargetName, Step]) -> dict[str, Any]:
     """The graph as data: every edge, not only the drawn ones."""
-    return {
-        "version": 1,
+    return document("graph") | {
         "nodes": [
             {
                 "target": name,

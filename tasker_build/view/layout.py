@@ -94,7 +94,7 @@ def place(links: Links, sizes: Mapping[str, tuple[float, float]]) -> Placement:
         return parts[0]
     parts.sort(key=lambda part: (-len(part.boxes), min(part.boxes)))
     area = sum((part.width + FRAME_GAP) * (part.height + FRAME_GAP) for part in parts)
-    return _pack(parts, max(sqrt(area * _LOOK), *(part.width for part in parts)), FRAME_GAP)
+    return _pack(parts, max([sqrt(area * _LOOK), *(part.width for part in parts)]), FRAME_GAP)
 
 
 def reduced(links: Links) -> dict[str, tuple[str, ...]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tasker_build.plan import Action, Plan, Step
+from tasker_build.view.document import document
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -15,16 +16,20 @@ def plan_text(plan: Plan, *, show_kept: bool, details: bool) -> str:
     shown = [step for step in plan.steps if show_kept or step.action is not Action.KEEP]
     width = max((len(step.target) for step in shown), default=0)
     lines = [line for step in shown for line in _step_lines(step, width, details)]
+    end = totals(plan, hint="" if show_kept else " (--all shows them)")
+    return "\n".join([*lines, *([""] if plan.changed else []), end])
+
+
+def totals(plan: Plan, hint: str = "") -> str:
+    """What a plan adds up to, in a sentence; `hint` follows the unchanged ones."""
     counts = {action: sum(step.action is action for step in plan.steps) for action in Action}
     kept = counts[Action.KEEP]
     if not plan.changed:
-        lines.append(f"nothing to do: {kept} target{'s' if kept != 1 else ''} up to date")
-        return "\n".join(lines)
+        return f"nothing to do: {kept} target{'s' if kept != 1 else ''} up to date"
     words = [f"{counts[action]} to {action.word}" for action in (Action.CREATE, Action.REBUILD, Action.RETAG) if counts[action]]
     words += [f"{counts[Action.CASCADE]} because of a parent"] if counts[Action.CASCADE] else []
-    words += [f"{kept} unchanged" + ("" if show_kept else " (--all shows them)")] if kept else []
-    lines += ["", ", ".join(words) + "."]
-    return "\n".join(lines)
+    words += [f"{kept} unchanged{hint}"] if kept else []
+    return ", ".join(words) + "."
 
 
 def _step_lines(step: Step, width: int, details: bool) -> Iterator[str]:  # noqa: FBT001
@@ -44,9 +49,4 @@ def plan_data(plan: Plan, project: str) -> dict[str, Any]:
     """The plan as data: one document, fields are only ever added."""
     from tasker_build.saved import step_data  # noqa: PLC0415 - a plan for people does not wait for it
 
-    return {
-        "version": 1,
-        "project": project,
-        "changed": plan.changed,
-        "steps": [step_data(step) for step in plan.steps],
-    }
+    return document("preview", project=project, changed=plan.changed, steps=[step_data(step) for step in plan.steps])

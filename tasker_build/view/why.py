@@ -8,6 +8,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from tasker_build.plan import Action, short_id
+from tasker_build.view.document import document
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -92,8 +93,7 @@ def _when(image: Image, known: Known | None) -> str:
 def explanation_data(explanation: Explanation) -> dict[str, Any]:
     """The same as data: one document, fields are only ever added."""
     step = explanation.step
-    return {
-        "version": 1,
+    return document("why") | {
         "kind": "target",
         "target": step.target,
         "action": step.action.name.lower(),
@@ -120,6 +120,11 @@ def explanation_data(explanation: Explanation) -> dict[str, Any]:
         "compared_with": _image_data(explanation.against, explanation.known) if explanation.against else None,
         "built_on": [_standing_data(row) for row in explanation.stands_on],
     }
+
+
+def explanations_data(explanations: Sequence[Explanation]) -> dict[str, Any]:
+    """Several of them as one document."""
+    return document("why") | {"kind": "targets", "targets": [explanation_data(row) for row in explanations]}
 
 
 def _image_data(image: Image, known: Known | None) -> dict[str, Any]:
@@ -165,7 +170,7 @@ def path_data(path: Sequence[str], one: str, other: str, roles: Mapping[tuple[st
         {"target": child, "parent": parent, "role": roles[child, parent][0], "place": roles[child, parent][1]}
         for child, parent in pairwise(path)
     ]
-    return {"version": 1, "kind": "path", "from": one, "to": other, "path": list(path), "edges": edges}
+    return document("why") | {"kind": "path", "from": one, "to": other, "path": list(path), "edges": edges}
 
 
 def origin_text(found: Origin, spec_files: Sequence[str]) -> str:
@@ -187,8 +192,7 @@ def origin_text(found: Origin, spec_files: Sequence[str]) -> str:
 
 def origin_data(found: Origin, spec_files: Sequence[str]) -> dict[str, Any]:
     """The same as data."""
-    return {
-        "version": 1,
+    return document("why") | {
         "kind": "image",
         "image": _image_data(found.image, found.known),
         "ours": found.ours,
@@ -219,8 +223,7 @@ def steps_text(report: StepReport) -> str:
 
 def steps_data(report: StepReport) -> dict[str, Any]:
     """The same as data."""
-    return {
-        "version": 1,
+    return document("why") | {
         "kind": "steps",
         "target": report.target,
         "run": report.run,
@@ -229,4 +232,18 @@ def steps_data(report: StepReport) -> dict[str, Any]:
         "steps": [{"target": row.target, "name": row.name, "cached": row.cached, "seconds": row.seconds} for row in report.rows],
         "first_run": report.first_run,
         "wrong_guesses": [{"target": guess.target, "verdict": guess.verdict, "message": guess.message} for guess in report.wrong],
+    }
+
+
+def no_steps_data(target: str) -> dict[str, Any]:
+    """The same for a target that no run recorded here built."""
+    return document("why") | {
+        "kind": "steps",
+        "target": target,
+        "run": None,
+        "revision": None,
+        "predicted": None,
+        "steps": [],
+        "first_run": None,
+        "wrong_guesses": [],
     }

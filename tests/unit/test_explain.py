@@ -20,7 +20,6 @@ from tasker_build.explain import (
     judge_steps,
     origin,
 )
-from tasker_build.fingerprint import Fact, Group, hunk
 from tasker_build.graph import dependency_path
 from tasker_build.plan import Action, Observed, make_plan, unique_reference
 from tasker_build.project import Project
@@ -207,18 +206,6 @@ def test_a_long_chain_needs_no_recursion(tmp_path: Path) -> None:
     found = explain(T(f"t{count - 1}"), situation(root, engine))
     assert [link.depth for link in found.links] == list(range(count))
     assert [cause.kind.value for cause in found.links[-1].causes] == ["context"]
-
-
-def test_a_hunk_shows_what_came_and_went_not_what_moved_down() -> None:
-    def facts(*values: str) -> list[Fact]:
-        return [Fact(group=Group.DOCKERFILE, label=f"{i:04}", value=value) for i, value in enumerate(values)]
-
-    assert list(hunk(facts("FROM a", "RUN b", "RUN c"), facts("FROM a", "RUN new\nx", "RUN b", "RUN c"))) == [
-        "+ RUN new",
-        "+   x",
-    ]
-    assert list(hunk(facts("FROM a", "RUN b"), facts("FROM a"), ("D", [1]))) == ["D:1", "- RUN b"]
-    assert list(hunk(facts("FROM a"), facts("FROM a"), ("D", [1]))) == []
 
 
 def test_the_path_between_two_targets_runs_from_child_to_parent(root: Path) -> None:

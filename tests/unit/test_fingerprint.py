@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasker_build.fingerprint import Fact, Facts, Group, differences, manifest_meaning
+from tasker_build.fingerprint import Fact, Facts, Group, differences, hunk_lines, hunks, manifest_meaning
 from tasker_build.project import Project
 from tasker_build.spec.model import TargetName
 from tests.conftest import write_files
@@ -192,6 +192,13 @@ def test_a_required_secret_counts_by_being_there_and_never_by_its_value(
     assert not any("one" in fact.value for fact in seen[1].facts)
 
 
+def test_secrets_that_nobody_wrote_are_no_fact(root: Path) -> None:
+    project = Project.open([root / "stacks.yaml"])
+    implied = [secret.id for secret in project.spec.targets[TargetName("build")].secrets]
+    assert implied
+    assert not [fact for fact in facts(root)["build"].facts if fact.group is Group.SECRET]
+
+
 def test_facts_are_the_same_in_any_order() -> None:
     rows = [Fact(group=Group.ARG, label=str(i), value="x") for i in range(5)]
     assert Facts.of(iter(rows)) == Facts.of(iter(reversed(rows)))
@@ -240,3 +247,24 @@ def test_the_order_of_the_plan_is_that_of_the_graph(root: Path) -> None:
     assert list(project.wanted) == ["build", "app", "other"]
     assert project.wanted[TargetName("app")].parents == ("build",)
     assert project.wanted[TargetName("build")].bases == ("rust:1",)
+
+
+def instructions(*values: str, **directives: str) -> list[Fact]:
+    rows = [Fact(group=Group.DOCKERFILE, label=f"# {name}", value=value) for name, value in directives.items()]
+    return rows + [Fact(group=Group.DOCKERFILE, label=f"{i:04}", value=value) for i, value in enumerate(values)]
+
+
+def hunk_text(old: list[Fact], new: list[Fact], place: tuple[str, list[int]] | None = None) -> list[str]:
+    return list(hunk_lines(tuple(hunks(old, new)), place))
+
+
+def test_a_hunk_shows_what_came_and_went_not_what_moved_down() -> None:
+    old, new = instructions("FROM a", "RUN b", "RUN c"), instructions("FROM a", "RUN new\nx", "RUN b", "RUN d")
+    assert hunk_text(old, new) == ["@@ instruction 2", "+ RUN new", "+   x", "@@ instruction 4", "- RUN c", "+ RUN d"]
+    assert hunk_text(instructions("FROM a", "RUN b"), instructions("FROM a"), ("D", [1])) == ["D:1", "- RUN b"]
+    assert hunk_text(old, old, ("D", [1])) == []
+
+
+def test_a_directive_has_its_name_in_a_hunk_and_counts_no_line() -> None:
+    old, new = instructions("FROM a", syntax="x:1"), instructions("FROM a", "RUN b", syntax="x:2")
+    assert hunk_text(old, new, ("D", [3, 5])) == ["D:3", "- # syntax=x:1", "+ # syntax=x:2", "D:5", "+ RUN b"]

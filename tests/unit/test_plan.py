@@ -190,7 +190,7 @@ def test_a_changed_dockerfile_is_the_templates_the_specs_or_the_workspaces_doing
     world.templates = {"app.j2": "2"}
     assert kinds(world.plan(), "lone") == ["template"]
     assert step(world.plan(), "lone").reasons[0].evidence == "app.j2"
-    assert step(world.plan(), "lone").reasons[0].details == ("- 0", "+ 1")
+    assert step(world.plan(), "lone").reasons[0].details == ("@@ instruction 1", "- 0", "+ 1")
 
 
 def test_another_schema_rebuilds_once(world: World) -> None:
@@ -443,6 +443,14 @@ def test_names_that_are_not_utf_8_can_be_shown(world: World) -> None:
         selected=frozenset([T("lone")]),
     )
     assert plan_text(plan, show_kept=False, details=False).encode()
+
+
+def test_a_name_with_a_line_break_stays_on_its_line(world: World) -> None:
+    item = next(item for item in world.wanted() if item.name == "lone")
+    moved = Facts.of(iter([*item.facts.facts, Fact(group=Group.CONTEXT, label="a\n::error::b", value="1")]))
+    observed = Observed(images=world.engine.images())
+    plan = make_plan("demo", [replace(item, facts=moved)], observed, known=world.known, selected=frozenset([T("lone")]))
+    assert plan_text(plan, show_kept=False, details=True).count("\\n::error::b") == 2
 
 
 # Labels.

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tasker_build.errors import SelectionError
+from tasker_build.cli import run
+from tasker_build.errors import ProblemsError, SelectionError
 from tasker_build.project import Project
 from tasker_build.since import affected_since, chosen
 from tests.conftest import HEAD, write_files
@@ -80,16 +81,214 @@ def test_before_the_spec_was_there_everything_is_new(here: Path) -> None:
     assert set(affected_since(project, "HEAD")) == {"base", "app", "lone"}
 
 
-def test_a_revision_that_git_does_not_have_is_named(here: Path, tmp_path: Path) -> None:
+def refused(folder: Path, revision: str) -> str:
     with pytest.raises(SelectionError) as caught:
-        affected(here, "v9")
-    assert "`v9` here (no such commit)" in caught.value.draw()
-    write_files(here, {"lone/a": "2"})
-    git(here, "commit", "--quiet", "--all", "--message=second")
-    git(tmp_path, "clone", "--quiet", "--depth=1", f"file://{here}", "shallow")
+        affected(folder, revision)
+    return caught.value.draw()
+
+
+def commit(folder: Path, message: str, **files: str) -> None:
+    """Write files (`__` stands for `/`) and commit everything."""
+    write_files(folder, {path.replace("__", "/"): text for path, text in files.items()})
+    git(folder, "add", "--all")
+    git(folder, "commit", "--quiet", f"--message={message}")
+
+
+def test_a_revision_that_git_does_not_have_is_named(here: Path) -> None:
+    git(here, "branch", "version8")
+    git(here, "update-ref", "refs/remotes/origin/release", "HEAD")
+    assert "Git does not have `v9` here: no such commit" in refused(here, "v9")
+    assert "did you mean `version8`?" in refused(here, "version9")
+    assert "did you mean `origin/release`?" in refused(here, "release")
+    for odd in ("", "...", "--git-dir=/tmp", "HEAD:lone", "HEAD~1"):
+        assert "error[S033]" in refused(here, odd)
+
+
+# Real histories.
+
+
+@pytest.fixture
+def history(here: Path) -> Path:
+    """Two branches, one merged; the tags say where what happened."""
+    git(here, "tag", "first")
+    commit(here, "lone", lone__a="2")
+    git(here, "tag", "lone")
+    git(here, "checkout", "--quiet", "-b", "topic")
+    commit(here, "app", app__a="2")
+    git(here, "checkout", "--quiet", "main")
+    commit(here, "words", **{"README.md": "2"})
+    commit(here, "lone back", lone__a="1")
+    return here
+
+
+def test_over_several_commits_only_the_two_ends_count(history: Path) -> None:
+    assert affected(history, "first") == set()
+    assert affected(history, "lone") == {"lone"}
+    assert affected(history, "HEAD~1") == {"lone"}
+
+
+def test_a_merge_counts_what_it_brought(history: Path) -> None:
+    git(history, "merge", "--quiet", "--no-edit", "topic")
+    assert affected(history, "HEAD^1") == {"app"}
+    assert affected(history, "HEAD^2") == {"lone"}
+    assert affected(history, "first") == {"app"}
+
+
+def test_three_dots_are_where_a_branch_left(history: Path) -> None:
+    git(history, "checkout", "--quiet", "topic")
+    assert affected(history, "main") == {"app", "lone"}
+    assert affected(history, "main...") == {"app"}
+    git(history, "checkout", "--quiet", "--orphan", "alone")
+    commit(history, "another beginning")
+    assert "their histories have nothing in common" in refused(history, "main...")
+
+
+def test_a_rename_counts_where_the_name_does(here: Path) -> None:
+    git(here, "mv", "lone/a", "lone/b")
+    git(here, "mv", "README.md", "READ.md")
+    git(here, "mv", "tpl/other.j2", "tpl/another.j2")
+    commit(here, "names", **{"stacks.yaml": SPEC.replace("other.j2", "another.j2")})
+    assert affected(here, "HEAD~1") == {"lone"}
+
+
+def test_a_file_that_moves_from_one_closure_to_another_counts_in_both(here: Path) -> None:
+    git(here, "mv", "lone/a", "app/moved")
+    write_files(here, {"lone/b": "1"})
+    assert affected(here) == {"app", "lone"}
+
+
+def test_a_file_that_can_be_run_now_counts(here: Path) -> None:
+    (here / "lone/a").chmod(0o755)
+    assert affected(here) == {"lone"}
+
+
+def test_untracked_files_count_and_ignored_ones_are_as_they_always_were(here: Path) -> None:
+    commit(here, "ignore", **{".gitignore": "*.secret\n"})
+    write_files(here, {"app/.env.secret": "here", "lone/new/deep.secret": "here"})
+    assert affected(here) == set()
+    write_files(here, {"app/new": "here"})
+    assert affected(here) == {"app"}
+
+
+def test_a_file_that_was_tracked_and_is_ignored_now_is_compared(here: Path) -> None:
+    git(here, "rm", "--quiet", "--cached", "app/a")
+    commit(here, "ignore", **{".gitignore": "app/a\n"})
+    assert affected(here, "HEAD~1") == set()
+    write_files(here, {"app/a": "2"})
+    assert affected(here, "HEAD~1") == {"app"}
+    assert affected(here) == set()
+
+
+def test_what_attributes_do_to_releases_does_not_count(here: Path) -> None:
+    attributes = "lone/a export-ignore\napp/a export-subst\nlib/a text eol=crlf\n"
+    commit(here, "attributes", **{".gitattributes": attributes, "app__a": "$Format:%H$\n", "lib__a": "1\n"})
+    git(here, "rm", "--quiet", "--cached", "-r", ".")
+    git(here, "reset", "--quiet", "--hard")
+    assert (here / "lib/a").read_bytes() == b"1\r\n"
+    assert affected(here) == set()
+
+
+def test_nothing_of_the_checkout_moves(history: Path) -> None:
+    write_files(history, {"app/a": "3", "new": "1"})
+    git(history, "add", "new")
+    index = (history / ".git/index").read_bytes()
+    before = sorted(str(path) for path in history.rglob("*"))
+    assert affected(history, "topic") == {"app", "lone"}
+    assert (history / ".git/index").read_bytes() == index
+    assert sorted(str(path) for path in history.rglob("*")) == before
+
+
+def test_a_shallow_clone_says_what_it_lacks_and_works_with_what_it_has(history: Path, tmp_path: Path) -> None:
+    git(history, "checkout", "--quiet", "topic")
+    git(tmp_path, "clone", "--quiet", "--depth=2", f"file://{history}", "shallow")
+    shallow = tmp_path / "shallow"
+    assert affected(shallow, "HEAD~1") == {"app"}
+    message = refused(shallow, "HEAD~2")
+    assert "this is a shallow clone, which has only the newest commits" in message
+    assert "hint: git fetch --unshallow, or only that commit: git fetch --depth=1 origin HEAD~2" in message
+    assert "fetch-depth: 0" in message
+    git(shallow, "fetch", "--quiet", "--depth=1", "origin", "main:refs/remotes/origin/main")
+    assert affected(shallow, "origin/main") == {"app", "lone"}
+    assert "where this commit left `origin/main`: the clone is shallow" in refused(shallow, "origin/main...")
+    git(shallow, "fetch", "--quiet", "--unshallow", "origin")
+    assert affected(shallow, "HEAD~2") == {"app", "lone"}
+
+
+def test_a_linked_worktree_and_a_hooks_variables(history: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    git(history, "worktree", "add", "--quiet", str(tmp_path / "linked"), "topic")
+    monkeypatch.setenv("GIT_DIR", str(tmp_path / "nowhere"))
+    monkeypatch.setenv("GIT_INDEX_FILE", str(tmp_path / "no-index"))
+    assert affected(tmp_path / "linked", "main") == {"app", "lone"}
+
+
+def test_a_spec_in_a_folder_of_the_repository(tmp_path: Path) -> None:
+    files = {"lib/a": "1", "app/a": "1", "lone/a": "1", "build/tpl/t.j2": TEMPLATE, "build/tpl/other.j2": TEMPLATE}
+    write_files(tmp_path, files | {"build/stacks.yaml": SPEC.replace("templates:", "workspace: ..\ntemplates:")})
+    git(tmp_path, "init", "--quiet", "--initial-branch=main")
+    commit(tmp_path, "first")
+    assert affected(tmp_path / "build") == set()
+    write_files(tmp_path, {"lone/a": "2"})
+    assert affected(tmp_path / "build") == {"lone"}
+
+
+def test_a_workspace_elsewhere_cannot_be_compared(here: Path, tmp_path: Path) -> None:
+    other = write_files(tmp_path / "other", {"lib/a": "1", "app/a": "1", "lone/a": "1"})
     with pytest.raises(SelectionError) as caught:
-        affected(tmp_path / "shallow", "HEAD~1")
-    assert "git fetch --unshallow" in caught.value.draw()
+        affected_since(Project.open([here / "stacks.yaml"], workspace=other), "HEAD")
+    assert "is not in the Git checkout of the spec" in caught.value.draw()
+
+
+def test_overlays_that_are_new_or_from_elsewhere(here: Path, tmp_path: Path) -> None:
+    write_files(tmp_path, {"site.yaml": "targets: {lone: {network: none}}\n"})
+    elsewhere = Project.open([here / "stacks.yaml", tmp_path / "site.yaml"])
+    assert affected_since(elsewhere, "HEAD") == set()
+    write_files(here, {"more.yaml": "targets: {lone: {network: none}}\n"})
+    assert affected_since(Project.open([here / "stacks.yaml", here / "more.yaml"]), "HEAD") == {"lone"}
+    commit(here, "ignore", **{".gitignore": "more.yaml\n"})
+    assert affected_since(Project.open([here / "stacks.yaml", here / "more.yaml"]), "HEAD~1") == set()
+
+
+@pytest.fixture
+def outer(here: Path, tmp_path: Path) -> Path:
+    """A repository whose folder `app` is another one."""
+    inner = write_files(tmp_path / "inner", {"a": "1", ".gitignore": "*.secret\n"})
+    git(inner, "init", "--quiet", "--initial-branch=main")
+    commit(inner, "first")
+    git(here, "rm", "--quiet", "-r", "app")
+    git(here, "-c", "protocol.file.allow=always", "submodule", "--quiet", "add", f"file://{inner}", "app")
+    commit(here, "submodule")
+    return here
+
+
+def test_a_submodule_counts_by_the_commit_it_is_at(outer: Path) -> None:
+    write_files(outer, {"app/x.secret": "ignored there"})
+    assert affected(outer) == set()
+    assert affected(outer, "HEAD~1") == {"app"}, "its .gitignore came with it"
+    commit(outer / "app", "inner", a="2")
+    assert affected(outer) == {"app"}
+    commit(outer, "moved")
+    assert affected(outer) == set()
+    assert affected(outer, "HEAD~1") == {"app"}
+
+
+def test_a_submodule_without_its_commit_of_then_says_how_to_get_it(outer: Path, tmp_path: Path) -> None:
+    commit(tmp_path / "inner", "second", a="2")
+    allowed = ("-c", "protocol.file.allow=always")
+    git(outer / "app", "fetch", "--quiet", "--depth=1", "origin", "main")
+    git(outer / "app", "checkout", "--quiet", "FETCH_HEAD")
+    commit(outer, "moved")
+    git(tmp_path, "clone", "--quiet", str(outer), "clone")
+    assert "nothing in the workspace at `app`" in open_fails(tmp_path / "clone")
+    git(tmp_path / "clone", *allowed, "submodule", "--quiet", "update", "--init", "--depth=1")
+    message = refused(tmp_path / "clone", "HEAD~1")
+    assert "the submodule `app` does not have commit" in message
+    assert "hint: git -C app fetch origin " in message
+
+
+def open_fails(folder: Path) -> str:
+    with pytest.raises(ProblemsError) as caught:
+        affected(folder, "HEAD~1")
+    return caught.value.draw()
 
 
 def test_outside_git_it_says_so(tmp_path: Path) -> None:
@@ -108,5 +307,32 @@ def test_exclude_and_since_narrow_a_selection(here: Path) -> None:
     assert chosen(project, (), ("app",), None) == ("base", "lone")
     with pytest.raises(SelectionError):
         chosen(project, ("app",), ("app",), None)
+    assert chosen(project, ("lone",), (), "HEAD") is None, "an answer, not a mistake"
+    write_files(here, {"lone/a": "2"})
+    project = Project.open([here / "stacks.yaml"])
+    assert chosen(project, (), (), "HEAD") == ("lone",)
+    assert chosen(project, ("app",), (), "HEAD") is None
     with pytest.raises(SelectionError):
-        chosen(project, (), (), "HEAD")
+        chosen(project, ("lone",), ("lone",), "HEAD")
+
+
+@pytest.mark.parametrize(
+    ("command", "out"),
+    [
+        (["ls"], ""),
+        (["plan", "--offline"], "nothing to do: 0 targets up to date\n"),
+        (["plan", "--offline", "--format", "tree"], "\n"),
+        (["plan", "--offline", "--format", "github"], ""),
+        (["plan", "--offline", "--graph=g.svg"], ""),
+    ],
+)
+def test_nothing_that_differs_is_success(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], command: list[str], out: str
+) -> None:
+    monkeypatch.chdir(here)
+    assert run([*command, "--since", "HEAD"]) == 0
+    said = capfd.readouterr()
+    assert said.out == out or "github" in command
+    assert "no selected target differs from `HEAD`" in said.err or command == ["ls"]
+    assert run(["plan", "--since", "HEAD", "--out", "p.json"]) == 3
+    assert run(["plan", "--since", "nowhere"]) == 3

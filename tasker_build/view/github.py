@@ -1,0 +1,245 @@
+"""For pull requests on GitHub: annotations as workflow commands, and a plan as a step summary in Markdown. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from tasker_build.errors import ProblemsError
+from tasker_build.finding import Level
+from tasker_build.plan import Action
+from tasker_build.render import is_stamp
+from tasker_build.view.plan import totals
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from tasker_build.errors import TaskerBuildError
+    from tasker_build.lint import Result
+    from tasker_build.output import Drift
+    from tasker_build.plan import Plan, Step
+    from tasker_build.spec.model import TargetName
+
+SHOWN = 10
+"""Annotations of one level that GitHub shows for a step; it drops the rest without a word."""
+SUMMARY_LIMIT = 1024 * 1024
+"""Bytes of a step's summary; GitHub shows nothing of a longer one."""
+_MOST_LINES = 80  # of one difference
+_ROOM = 400  # bytes kept for the sentence that says what is left out
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Annotation:
+    """One remark, at a place where it has one; lines and columns count from 1."""
+
+    level: str  # error, warning or notice
+    message: str
+    title: str = ""
+    file: str = ""
+    line: int = 0
+    column: int = 0
+
+
+def commands(annotations: Iterable[Annotation], place: Callable[[str], str] = str) -> Iterator[str]:
+    """Write annotations as workflow commands; where there are more than GitHub shows, the last one shown names the rest.
+
+    Args:
+        annotations: what to say, the most important first.
+        place: file → the file as GitHub knows it, from the top of the checkout.
+    """
+    levels: Mapping[str, list[Annotation]] = {"error": [], "warning": [], "notice": []}
+    for annotation in annotations:
+        levels[annotation.level].append(replace(annotation, file=place(annotation.file) if annotation.file else ""))
+    for level, rows in levels.items():
+        shown, rest = (rows, []) if len(rows) <= SHOWN else (rows[: SHOWN - 1], rows[SHOWN - 1 :])
+        yield from map(_command, shown)
+        if rest:
+            lines = [f"{row.file}:{row.line}: {row.message}" if row.file else row.message for row in rest]
+            yield _command(Annotation(level=level, title=f"tasker-build: {len(rest)} more", message="\n".join(lines)))
+
+
+def _command(row: Annotation) -> str:
+    properties = {
+        "file": row.file,
+        "line": row.line,
+        "col": row.column,
+        "title": row.title,
+    }
+    words = ",".join(f"{name}={_property(str(value))}" for name, value in properties.items() if value)
+    return f"::{row.level}{' ' if words else ''}{words}::{_data(row.message)}"
+
+
+def _data(text: str) -> str:
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _property(text: str) -> str:
+    return _data(text).replace(":", "%3A").replace(",", "%2C")
+
+
+def error_annotations(error: TaskerBuildError) -> Iterator[Annotation]:
+    """Mistakes at their places; any other error has none."""
+    if not isinstance(error, ProblemsError):
+        yield Annotation(level="error", title="tasker-build", message="\n".join([error.message, *error.hints]))
+        return
+    for problem in error.ordered:
+        span = problem.span
+        yield Annotation(
+            level="error",
+            title=f"tasker-build {problem.code}",
+            message="\n".join([problem.message, *problem.notes, *problem.hints]),
+            file=span.file if span else "",
+            line=span.line if span else 0,
+            column=span.col if span else 0,
+        )
+
+
+def drift_annotations(drift: Iterable[Drift], folder: Path, level: str) -> Iterator[Annotation]:
+    """Rendered files that are not what the spec renders, at their first difference."""
+    for row in drift:
+        if row.state.differs:
+            message = f"{row.state.value}\ntasker-build render writes it, `tasker-build render --check` shows the difference"
+            line = _first_difference(row.diff)
+            yield Annotation(level=level, title="tasker-build render", message=message, file=str(folder / row.path), line=line)
+
+
+_RANGE = re.compile(r"@@ -(\d+)")
+
+
+def _first_difference(diff: Sequence[str]) -> int:
+    """The line on disk where a unified difference begins, 1 where there is none to show; that stamps differ says nothing."""
+    number = first = 0
+    for line in diff:
+        if match := _RANGE.match(line):
+            number = int(match[1])
+        elif number and line.startswith(("+", "-")):
+            if not is_stamp(line[1:]):
+                return number
+            first = first or number
+        if number and line.startswith((" ", "-")):
+            number += 1
+    return first or 1
+
+
+_LEVELS = {Level.ERROR: "error", Level.WARNING: "warning", Level.ADVICE: "notice"}
+
+
+def finding_annotations(results: Iterable[Result], folder: Path, *, strict: bool) -> Iterator[Annotation]:
+    """What the checkers found, and which did not run."""
+    for result in results:
+        for row in result.findings:
+            words = [row.message, *([f"from: {row.origin}"] if row.origin else []), *([f"cost: {row.cost}"] if row.cost else [])]
+            level, file = _LEVELS[row.level], str(folder / row.path)
+            yield Annotation(level=level, title=row.checker, message="\n".join(words), file=file, line=row.line)
+        if result.missing:
+            level = "error" if strict else "notice"
+            yield Annotation(level=level, title="tasker-build check", message=f"{result.checker}: not run, {result.missing}")
+
+
+def plan_annotation(plan: Plan) -> Annotation:
+    """What a plan adds up to."""
+    return Annotation(level="notice", title="tasker-build plan", message=totals(plan))
+
+
+def plan_summary(plan: Plan, project: str, limit: int = SUMMARY_LIMIT) -> str:
+    """A plan in Markdown: what it adds up to, a table of what would change, and each difference once with the targets it hits.
+
+    Args:
+        plan: the plan.
+        project: its name.
+        limit: bytes it may have at most; what does not fit is counted in a last sentence.
+    """
+    text = _Bounded(limit)
+    text.add(f"## Plan of {_code(project)}\n\n{_plain(totals(plan))}\n\n")
+    changes = [step for step in plan.steps if step.action is not Action.KEEP]
+    if changes:
+        text.add("| | target | action | reasons |\n|---|---|---|---|\n")
+    for step in changes:
+        text.add(_row(step), "targets")
+    groups = sorted(_hunks(plan).items(), key=lambda item: (-len(item[1]), item[1], item[0]))
+    for i, (lines, names) in enumerate(groups):
+        title = "\n### What changes in Dockerfiles\n" if i == 0 else ""
+        text.add(title + _difference(lines, names), "differences")
+    return text.finish()
+
+
+class _Bounded:
+    """Text up to a number of bytes; what does not fit is counted by its kind."""
+
+    def __init__(self, limit: int) -> None:
+        self.left, self.parts = limit - _ROOM, list[str]()
+        self.dropped: dict[str, int] = {}
+
+    def add(self, part: str, kind: str = "") -> None:
+        size = len(part.encode("utf-8", "backslashreplace"))
+        if size > self.left or kind in self.dropped:
+            self.dropped[kind] = self.dropped.get(kind, 0) + 1
+        else:
+            self.left -= size
+            self.parts.append(part)
+
+    def finish(self) -> str:
+        left_out = " and ".join(f"{count} more {kind}".strip() for kind, count in self.dropped.items())
+        text = "".join([*self.parts, f"\n{left_out}, too long to show here: the log has the whole plan.\n" if left_out else ""])
+        return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _row(step: Step) -> str:
+    reasons = "<br>".join(f"{reason.kind.value} {_code(reason.evidence)}" for reason in step.reasons)
+    needed = " (needed by the selection)" if step.needed_by_selection else ""
+    return f"| {_code(step.action.value)} | {_code(step.target)} | {step.action.word}{needed} | {reasons} |\n"
+
+
+def _hunks(plan: Plan) -> Mapping[tuple[str, ...], tuple[TargetName, ...]]:
+    """The lines of each difference in a Dockerfile → the targets that have it."""
+    found: defaultdict[tuple[str, ...], list[TargetName]] = defaultdict(list)
+    for step in plan.steps:
+        for reason in step.reasons:
+            for lines in _split(reason.details):
+                if step.target not in found[lines]:
+                    found[lines].append(step.target)
+    return {lines: tuple(sorted(names)) for lines, names in found.items()}
+
+
+def _split(details: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    """Details of a reason cut into differences; those that do not begin with the place of one are none."""
+    heads = [i for i, line in enumerate(details) if line.startswith("@@ ")]
+    for start, end in pairwise([*heads, len(details)]):
+        yield tuple(details[start + 1 : end])
+
+
+def _difference(lines: Sequence[str], names: Sequence[str]) -> str:
+    shown = [line for text in lines[:_MOST_LINES] for line in text.splitlines()]
+    if len(lines) > _MOST_LINES:
+        shown.append(f"… {len(lines) - _MOST_LINES} more lines")
+    longest = max((len(run) for line in shown for run in re.findall("`+", line)), default=0)
+    fence = "`" * max(3, longest + 1)
+    listed = ", ".join(map(_code, names))
+    where = f"{len(names)} targets: {listed}" if len(names) > 1 else listed
+    return "\n".join(["", where, "", f"{fence}diff", *shown, fence, ""])
+
+
+def _plain(text: str) -> str:
+    """Text as it is, in Markdown."""
+    return re.sub(r"([\\`*_{}\[\]()<>#|!~&])", r"\\\1", _one_line(text))
+
+
+def _code(text: str) -> str:
+    """Text as it is, in the letters of a program and on one line; in a table, too.
+
+    A code span wherever it can hold the text. Where a table would take a bar or a span's own mark for markup, every sign that
+    Markdown knows is written by its number.
+    """
+    line = _one_line(text)
+    if line and not set(line) & set("|`\\") and line == line.strip():
+        return f"`{line}`"
+    numbered = "".join(c if c.isalnum() or c in " ./:=,-" else f"&#{ord(c)};" for c in line)
+    return f"<code>{numbered}</code>"
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.encode("utf-8", "backslashreplace").decode().split("\n"))
