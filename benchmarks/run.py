@@ -35,8 +35,23 @@ TOOL = str(Path(sys.executable).with_name("tasker-build"))
 # Names of this run alone, so that two runs never remove each other's images; the third is fixed by a FROM.
 BAKE_REPOSITORY, OURS_REPOSITORY = f"tasker-bench-bake-{os.getpid()}", f"tasker-bench-ours-{os.getpid()}"
 HAND_REPOSITORY = "tasker-bench-handwritten"
-HAND_IMAGES = {"build": "builder-base", "orchestration": "tasker-orchestration", "worker": "tasker-worker-rust"}
-SERVICES = ("deploy/orchestration", "deploy/workers/rust")
+# Dockerfile → image; what is built on the base comes after it.
+HAND_IMAGES = {
+    "deploy": {
+        "build": "builder-base:latest",
+        "orchestration": "tasker-orchestration:latest",
+        "worker": "tasker-worker-rust:latest",
+    },
+    "dev": {
+        "build": "builder-base:latest",
+        "orchestration-dev": "tasker-orchestration:dev",
+        "worker-dev": "tasker-worker-rust:dev",
+    },
+}
+SERVICES = {
+    "deploy": ("deploy/orchestration", "deploy/workers/rust"),
+    "dev": ("dev/orchestration", "dev/workers/rust"),
+}
 EDITED = {
     "worker": "workers/rust/src/lib.rs",
     "shared": "tasker-shared/src/lib.rs",
@@ -210,7 +225,8 @@ def images(bench: Bench) -> Iterator[None]:
         yield
     finally:
         if not bench.dry_run:
-            names = [f"{HAND_REPOSITORY}/{image}:latest" for image in HAND_IMAGES.values()] if bench.made_ids else []
+            made = sorted({image for images in HAND_IMAGES.values() for image in images.values()})
+            names = [f"{HAND_REPOSITORY}/{image}" for image in made] if bench.made_ids else []
             for repository in (BAKE_REPOSITORY, OURS_REPOSITORY):
                 names += ask("docker", "image", "ls", "--format", "{{.Repository}}:{{.Tag}}", f"{repository}/*").split()
             for image in (*names, *(image for image in reversed(bench.made_ids) if image not in before)):
@@ -318,10 +334,16 @@ class Copy:
 
     folder: Path
     bench: Bench
+    profile: str = "deploy"
 
     @property
     def workspace(self) -> Path:
         return self.folder / "workspace"
+
+    @property
+    def spec(self) -> list[str]:
+        files = ["--file", str(self.folder / "stacks.yaml"), "--file", str(self.folder / "bench.yaml")]
+        return [*files, "--workspace", str(self.workspace)]
 
     def make(self) -> None:
         shutil.copytree(EXAMPLE, self.workspace, ignore=shutil.ignore_patterns("target", ".git"))
@@ -329,8 +351,7 @@ class Copy:
         (self.folder / "bench.yaml").write_text(f"project: tasker-bench\nregistry: {OURS_REPOSITORY}\n")
 
     def ours(self, *options: str) -> tuple[Outcome, Crates]:
-        spec = ["--file", str(self.folder / "stacks.yaml"), "--file", str(self.folder / "bench.yaml")]
-        command = [TOOL, *spec, "--workspace", str(self.workspace), "apply", "--progress=quiet", *options, *SERVICES]
+        command = [TOOL, *self.spec, "apply", "--progress=quiet", *options, *SERVICES[self.profile]]
         outcome = self.bench.time(command)
         runs = sorted((self.folder / ".tasker-build" / "runs").glob("*"))
         logs = "".join(log.read_text(errors="replace") for log in runs[-1].glob("*.log")) if runs else ""
@@ -339,7 +360,7 @@ class Copy:
     def by_hand(self, *options: str) -> tuple[Outcome, Crates]:
         """The three Dockerfiles in order, each by tag: as the hand-written script did it."""
         outcomes = []
-        for name, image in HAND_IMAGES.items():
+        for name, image in HAND_IMAGES[self.profile].items():
             command = [
                 "docker",
                 "buildx",
@@ -350,7 +371,7 @@ class Copy:
                 str(HANDWRITTEN / f"{name}.Dockerfile"),
             ]
             command += [word for secret in secret_flags() for word in ("--secret", secret)]
-            command += ["--tag", f"{HAND_REPOSITORY}/{image}:latest", "--iidfile", str(self.folder / "iid"), *options]
+            command += ["--tag", f"{HAND_REPOSITORY}/{image}", "--iidfile", str(self.folder / "iid"), *options]
             outcomes.append(self.bench.time([*command, str(self.workspace)]))
             if not self.bench.dry_run:
                 self.bench.made_ids.append((self.folder / "iid").read_text().strip())
@@ -375,11 +396,11 @@ class Copy:
 def edit(bench: Bench, options: argparse.Namespace) -> None:
     """One line changed in a copy of the example, both ways warm."""
     with scratch() as folder, images(bench):
-        copy = Copy(Path(folder), bench)
+        copy = Copy(Path(folder), bench, options.profile)
         copy.make()
-        table = Table(bench, "edit: one line changed, everything else cached", "", *TIMES, "÷ ours", "own", "others")
-        copy.ours()
-        copy.by_hand()
+        title = f"edit, {options.profile} images: one line changed, everything else cached"
+        table = Table(bench, title, "", *TIMES, "÷ ours", "own", "others")
+        builds_rows(table, ", first", {"ours": [copy.ours()], "by hand": [copy.by_hand()]})
         for where in options.edit or ["worker"]:
             ways: dict[str, list[tuple[Outcome, Crates]]] = {"ours": [], "by hand": []}
             for number in range(1 if bench.dry_run else options.runs):
@@ -389,6 +410,24 @@ def edit(bench: Bench, options: argparse.Namespace) -> None:
                 for way, build in turns[:: 1 if number % 2 == 0 else -1]:
                     ways[way].append(build())
             builds_rows(table, f" ({EDITED[where]})", ways)
+        sizes(bench, copy)
+
+
+def sizes(bench: Bench, copy: Copy) -> None:
+    """How large what was built is, image beside image."""
+    table = Table(bench, "sizes, MB", "", "ours", "by hand")
+    listed: Any = json.loads(ask(TOOL, *copy.spec, "ls", "--format", "json") or '{"targets": []}')
+    names = {row["target"]: row["image"] for row in listed["targets"]}
+    builder = "build-dev" if copy.profile == "dev" else "build"
+    by_hand = [f"{HAND_REPOSITORY}/{image}" for image in HAND_IMAGES[copy.profile].values()]
+    for target, reference in zip((builder, *SERVICES[copy.profile]), by_hand, strict=True):
+        tag = "dev-latest" if copy.profile == "dev" else "latest"
+        table.row(target, megabytes(f"{names.get(target)}:{tag}"), megabytes(reference))
+
+
+def megabytes(reference: str) -> str:
+    size = ask("docker", "image", "inspect", "--format", "{{.Size}}", reference)
+    return f"{int(size) / 1e6:.0f}" if size else "-"
 
 
 def cold(bench: Bench, _options: argparse.Namespace) -> None:
@@ -397,7 +436,7 @@ def cold(bench: Bench, _options: argparse.Namespace) -> None:
         copy = Copy(Path(folder), bench)
         copy.make()
         table = Table(bench, "cold: every step run again, once each", "", *TIMES, "÷ ours", "own", "others")
-        ways = {"ours": [copy.ours("--rebuild", "build", "--rebuild", "deploy/*")]}
+        ways = {"ours": [copy.ours(*(word for name in ("build", *SERVICES["deploy"]) for word in ("--rebuild", name)))]}
         ways["by hand"] = [copy.by_hand("--no-cache")]
         builds_rows(table, "", ways)
 
@@ -779,6 +818,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--dry-run", action="store_true", help="print the commands instead of running them")
     parser.add_argument("--runs", type=int, default=5, help="runs of each command (default: 5)")
     parser.add_argument("--targets", nargs="+", default=[], metavar="TARGET", help="noop: only these targets")
+    parser.add_argument("--profile", choices=list(SERVICES), default="deploy", help="edit: which images (default: deploy)")
     parser.add_argument("--edit", action="append", choices=list(EDITED), help="edit: where the line goes (default: worker)")
     parser.add_argument("--small", action="store_true", help="built, plan, render: at most 100 targets, built: 8")
     parser.add_argument("--no-huge", action="store_true", help="plan: no 10 000 targets, which are 200 000 files")
