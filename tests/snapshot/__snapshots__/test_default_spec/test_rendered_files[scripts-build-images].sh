@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Rendered by tasker-build from scripts/build-images.sh.j2: change that or the spec, not this file; body sha256:ae180fd56905d74e
+# Rendered by tasker-build from scripts/build-images.sh.j2: change that or the spec, not this file; body sha256:07c1c65d21ed209d
 # Builds images and gives them their tags.
 #
-# build-images.sh [type] [tag] [push]      defaults: all latest false
+# build-images.sh [type] [tag] [push] [--jobs N]      defaults: all latest false
 #   base           build
 #   orchestration  deploy/orchestration, dev/orchestration
 #   workers        deploy/workers/rust, dev/workers/rust, deploy/workers/ruby, deploy/workers/python, deploy/workers/wasm
@@ -15,6 +15,7 @@
 #
 # push: `true` pushes what was built. PUSH_REGISTRY puts a registry in front of the names, such as localhost:5000.
 # What an image is built from is built first: nothing starts from an older tag.
+# --jobs: one image at a time, and no more than N compilers in it; for machines short of memory. It rebuilds nothing.
 set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -37,9 +38,26 @@ else
     exit 4
 fi
 
-type=${1:-all}
-tag=${2:-latest}
-push=${3:-false}
+words=()
+while (($# > 0)); do
+    case "$1" in
+        --jobs)
+            [[ "${2:-}" =~ ^[1-9][0-9]{0,2}$ ]] || { echo "error: --jobs takes a number from 1 to 999" >&2; exit 1; }
+            limit=$(mktemp)
+            trap 'rm -f "${limit}"' EXIT
+            printf '%s' "$2" >"${limit}"
+            export TASKER_BUILD_CARGO_JOBS="${limit}" COMPOSE_PARALLEL_LIMIT=1
+            shift 2
+            ;;
+        *)
+            words+=("$1")
+            shift
+            ;;
+    esac
+done
+type=${words[0]:-all}
+tag=${words[1]:-latest}
+push=${words[2]:-false}
 built=()
 
 if [[ ! "${tag}" =~ ^[A-Za-z0-9_][A-Za-z0-9_.-]{0,100}$ ]]; then
