@@ -111,6 +111,8 @@ def compose_environment(project: Project, stack: Stack, engine: DockerEngine, *,
     dropped = {"COMPOSE_FILE", "COMPOSE_PROJECT_NAME", "COMPOSE_PROFILES"}
     environment = {name: value for name, value in os.environ.items() if name not in dropped}
     environment["DOCKER_HOST"] = engine.endpoint
+    for name, value in stack.variables.items():
+        environment.setdefault(name, value)
     text = (project.output / stack.compose_file).read_text(encoding="utf-8")
     for name in _REQUIRED.findall(text):
         if not starts:

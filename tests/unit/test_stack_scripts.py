@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tasker_build.cli.env import compose_environment
+from tasker_build.engine.docker import DockerEngine
 from tasker_build.lint import find_program
 from tasker_build.project import Project
 from tests.conftest import REPOSITORY, write_files
@@ -90,9 +92,31 @@ def test_one_health_check_tells_a_lost_connection_from_missing_pgmq(
 def test_scripts_inside_images_are_clean(project: Project) -> None:
     shellcheck = find_program("shellcheck")
     assert shellcheck
-    inside = [health_script(project)]
-    for path in ("dev/orchestration/Dockerfile", "dev/workers/rust/Dockerfile"):
-        inside.append(project.tree.files[path].text.split("<<'HELPER'")[1].split("\n", 1)[1].split("\nHELPER\n")[0] + "\n")
-    for text in inside:
+    helpers = [project.tree.files[path].text for path in ("dev/orchestration/Dockerfile", "dev/workers/rust/Dockerfile")]
+    inside = [text.split("<<'HELPER'")[1].split("\n", 1)[1].split("\nHELPER\n")[0] + "\n" for text in helpers]
+    for text in (health_script(project), *inside):
         done = subprocess.run([shellcheck, "-"], input=text, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout
+
+
+PASSWORD = {"POSTGRES_PASSWORD": "x"}
+RECORD = 'echo "$0 $*" | sed "s:^.*/::" >> "$CALLS"'
+
+
+def test_the_one_worker_of_production_has_its_address_unless_the_caller_says_otherwise(place: Place) -> None:
+    place.program("docker", 'echo "${WORKER_PORT:-}" >> "$CALLS"')
+    for port, expected in ((None, "8081"), ("8181-8199", "8181-8199")):
+        (place.folder / "calls").unlink(missing_ok=True)
+        done = place.run("scripts/run-prod.sh", **PASSWORD, **({"WORKER_PORT": port} if port else {}))
+        assert done.returncode == 0, done.stderr
+        assert place.calls()[-1] == expected
+        assert f"http://localhost:{expected}" in done.stdout
+
+
+def test_env_sets_what_the_script_sets(project: Project) -> None:
+    engine = DockerEngine("unix:///nowhere")
+    stack = project.spec.stacks["deploy"]
+    assert compose_environment(project, stack, engine, starts=False)["WORKER_PORT"] == "8081"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("WORKER_PORT", "9999")
+        assert compose_environment(project, stack, engine, starts=False)["WORKER_PORT"] == "9999"

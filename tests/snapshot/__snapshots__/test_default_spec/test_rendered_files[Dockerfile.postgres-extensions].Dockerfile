@@ -1,4 +1,4 @@
-# Rendered by tasker-build from dockerfile/postgres.Dockerfile.j2: change that or the spec, not this file; body sha256:7e0628f03d840ac1
+# Rendered by tasker-build from dockerfile/postgres.Dockerfile.j2: change that or the spec, not this file; body sha256:3410661f1d8b23b7
 # PostgreSQL 17 with PGMQ 1.13.0. PGMQ is plain SQL: no compiler and no shared library are needed.
 ARG PYTHON_IMAGE=python:3.13-slim-trixie
 ARG SERVER_IMAGE=postgres:17-trixie
@@ -38,6 +38,7 @@ done
 echo "no connection to ${database} as ${user}"
 exit 1
 HEALTH
+
 LABEL description="PostgreSQL 17 with PGMQ and UUID v7" \
       maintainer="tasker-systems" \
       base-image="postgres:17-trixie" \

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Rendered by tasker-build from scripts/run-stack.sh.j2: change that or the spec, not this file; body sha256:d21806aaaa16c2ec
+# Rendered by tasker-build from scripts/run-stack.sh.j2: change that or the spec, not this file; body sha256:cc0756165bf9ead7
 # Starts the deploy environment: builds what is missing, waits until everything is healthy, then says where it is.
 # WAIT_TIMEOUT is the time to become healthy in seconds, 300 where it is not set.
 set -euo pipefail
@@ -18,6 +18,7 @@ if [[ $# -gt 0 ]]; then
     echo "error: unknown argument '$1'" >&2
     exit 1
 fi
+export WORKER_PORT="${WORKER_PORT:-8081}"
 
 if [[ -n "${POSTGRES_PASSWORD_FILE:-}" ]]; then
     # The file is the only source then.
@@ -51,11 +52,11 @@ The deploy environment is up and healthy.
 ENDPOINTS
 printf '  %s\n' "PostgreSQL     localhost:${POSTGRES_PORT:-5432}, database tasker_production, user tasker"
 printf '  %s\n' "Orchestration  http://localhost:${ORCHESTRATION_PORT:-8080}   (health: /ready)"
-printf '  %s\n' "Rust worker    http://localhost:${WORKER_PORT:-8081}   (health: /health/ready; a range of ports when scaled)"
+printf '  %s\n' "Rust worker    http://localhost:${WORKER_PORT:-8081}   (health: /health/ready)"
 cat <<'NEXT'
 
   Read-only root file systems, no capabilities, no privileges, limits on memory, processors and processes.
-  scale:    docker compose -f docker-compose.deploy.yml up --scale worker=3 -d
+  scale:    docker compose -f docker-compose.deploy.yml up --scale worker=3 -d     (on ports of 8181-8199; `docker compose ps` names them)
   monitor:  docker compose -f docker-compose.deploy.yml ps
             docker compose -f docker-compose.deploy.yml logs -f orchestration worker
   stop:     docker compose -f docker-compose.deploy.yml down
