@@ -404,7 +404,7 @@ class Spec:
     )
     vars: Mapping[str, Any] = key(
         MapOf(Raw(), r"[A-Za-z_][A-Za-z0-9_]*", "letters, digits and `_`", "var"),
-        "values for `{{ name }}` in the spec and for templates",
+        "values for `{{ name }}` in the spec and for templates; `{{ table[name] }}` is the row that the var `name` says",
         default_factory=dict,
     )
     bases: Mapping[str, str] = key(MapOf(_REFERENCE), "name → image from outside", default_factory=dict)

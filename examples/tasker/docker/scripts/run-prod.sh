@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Rendered by tasker-build from scripts/run-stack.sh.j2: change that or the spec, not this file; body sha256:cc0756165bf9ead7
+# Rendered by tasker-build from scripts/run-stack.sh.j2: change that or the spec, not this file; body sha256:82bfb13d6b32895a
 # Starts the deploy environment: builds what is missing, waits until everything is healthy, then says where it is.
 # WAIT_TIMEOUT is the time to become healthy in seconds, 300 where it is not set.
 set -euo pipefail
@@ -44,7 +44,11 @@ fi
 
 echo "Starting the deploy environment from $(pwd)/docker-compose.deploy.yml"
 # compose would ask whether to recreate a volume that another layout made, and lose its data: nobody is there to say yes.
-compose -f docker-compose.deploy.yml up --build --detach --wait --wait-timeout "${WAIT_TIMEOUT:-300}" </dev/null
+if ! compose -f docker-compose.deploy.yml up --build --detach --wait --wait-timeout "${WAIT_TIMEOUT:-300}" </dev/null; then
+    compose -f docker-compose.deploy.yml logs --tail 20 >&2
+    echo "error: the deploy environment did not become healthy" >&2
+    exit 1
+fi
 
 cat <<'ENDPOINTS'
 
