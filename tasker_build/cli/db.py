@@ -17,7 +17,9 @@ from tasker_build.cli.env import (
     compose_command,
     compose_environment,
     containers_of,
+    data_volume,
     pinned_images,
+    refuse_data_of_another_version,
     require_rendered,
     run_compose,
     stack_named,
@@ -88,14 +90,10 @@ class Database:
         Raises:
             RefusedError: it has none of its own.
         """
-        for mount in self.stack.services[self.service].volumes:
-            key = mount.split(":", 1)[0]
-            if key in self.stack.volumes:
-                options = self.stack.volumes[key] or {}
-                if options.get("external"):
-                    break
-                return str(options.get("name") or f"{self.project.spec.project_name(self.stack)}_{key}")
-        raise RefusedError(f"the database of `{self.stack.name}` has no volume of its own")
+        name, own = data_volume(self.project, self.stack, self.stack.services[self.service])
+        if not own:
+            raise RefusedError(f"the database of `{self.stack.name}` has no volume of its own")
+        return name
 
     def compose(self, *words: str) -> list[str]:
         """The compose command line with these words."""
@@ -118,6 +116,7 @@ class Database:
         """Start it from the image that was built, and wait until it is healthy."""
         require_rendered(self.project, self.stack)
         pins = pinned_images(self.project, self.stack, self.engine, only=self.service)
+        refuse_data_of_another_version(self.project, self.stack, self.engine, pins)
         self.run("up", "--detach", "--no-build", "--wait", "--wait-timeout", str(wait), self.service, variables=pins)
 
     def inside(self, *words: str, stdin: int | None = None, stdout: int | None = None) -> int:

@@ -16,7 +16,7 @@ from tasker_build.engine.docker import DockerEngine, compose
 from tasker_build.errors import BuildError, Problem, RefusedError, SelectionError, nearest
 from tasker_build.output import State, compare
 from tasker_build.plan import unique_reference
-from tasker_build.spec.model import human_tags
+from tasker_build.spec.model import TargetName, human_tags
 from tasker_build.view.document import document
 
 if TYPE_CHECKING:
@@ -101,6 +101,48 @@ def versioned_images(
     return variables
 
 
+def data_volume(project: Project, stack: Stack, service: Service) -> tuple[str, bool]:
+    """The volume that a service keeps its data in, the first of the stack's that it mounts, and whether it is the stack's own."""
+    for mount in service.volumes:
+        key = mount.split(":", 1)[0]
+        if key in stack.volumes:
+            options = stack.volumes[key] or {}
+            return str(options.get("name") or f"{project.spec.project_name(stack)}_{key}"), not options.get("external")
+    return "", False
+
+
+def refuse_data_of_another_version(project: Project, stack: Stack, engine: DockerEngine, images: Mapping[str, str]) -> None:
+    """Look into the volumes of databases before a server of another version meets them.
+
+    Raises:
+        RefusedError: a volume holds data of another PostgreSQL than the spec asks for.
+    """
+    environment = dict(engine.environment())
+    for service in stack.services.values():
+        target = project.spec.targets.get(TargetName(service.target or ""))
+        if target is None or target.kind != "postgres" or image_variable(target) not in images:
+            continue
+        volume, _ = data_volume(project, stack, service)
+        look = ["docker", "volume", "inspect", volume]
+        if not volume or subprocess.run(look, env=environment, capture_output=True, check=False).returncode != 0:
+            continue
+        read = ["docker", "run", "--rm", "--network", "none", "--volume", f"{volume}:/data:ro", "--entrypoint", "sh"]
+        script = ["-c", "cat /data/PG_VERSION /data/*/docker/PG_VERSION 2>/dev/null"]
+        read += [images[image_variable(target)], *script]
+        done = subprocess.run(read, env=environment, capture_output=True, text=True, check=False)
+        found, wanted = done.stdout.split(), str(target.vars.get("major", ""))
+        if found and wanted not in found:
+            place = target.at["vars"]
+            raise RefusedError(
+                f"the volume {volume} holds data of PostgreSQL {', '.join(found)}, and the target `{target.name}` "
+                f"({place.file}:{place.line}) is PostgreSQL {wanted}",
+                hints=(
+                    "dump it with the old version and restore the dump into a volume of the new one's own",
+                    f"or go back to PostgreSQL {found[-1]} in the spec",
+                ),
+            )
+
+
 def compose_command(project: Project, stack: Stack, words: Sequence[str]) -> list[str]:
     """The compose command line for a stack."""
     return [*compose(), "-f", str(project.output / stack.compose_file), *words]
@@ -111,6 +153,8 @@ def compose_environment(project: Project, stack: Stack, engine: DockerEngine, *,
     dropped = {"COMPOSE_FILE", "COMPOSE_PROJECT_NAME", "COMPOSE_PROFILES"}
     environment = {name: value for name, value in os.environ.items() if name not in dropped}
     environment["DOCKER_HOST"] = engine.endpoint
+    for name, value in stack.variables.items():
+        environment.setdefault(name, value)
     text = (project.output / stack.compose_file).read_text(encoding="utf-8")
     for name in _REQUIRED.findall(text):
         if not starts:
@@ -160,6 +204,7 @@ def up(
         variables = versioned_images(project, chosen, engine, version or "latest", pull=pull, profiles=profiles)
     else:
         variables = pinned_images(project, chosen, engine, profiles=profiles)
+    refuse_data_of_another_version(project, chosen, engine, variables)
     switches = [word for profile in profiles for word in ("--profile", profile)]
     arguments = [*switches, "up", "--detach", "--no-build", "--wait", "--wait-timeout", str(wait_timeout)]
     if run_compose(project, chosen, engine, arguments, variables) != 0:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 BAD: Any = object()
 """Stands for a value whose mistake has been reported."""
 
-_VAR = re.compile(r"\{\{\s*([A-Za-z_][A-Za-z0-9_]*)\s*\}\}")
+_VAR = re.compile(r"\{\{\s*([A-Za-z_][A-Za-z0-9_]*)(?:\[([A-Za-z_][A-Za-z0-9_]*)\])?\s*\}\}")
 _INT = re.compile(r"[-+]?[0-9]{1,18}")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
 _TRUE, _FALSE = {"true", "True", "TRUE"}, {"false", "False", "FALSE"}
@@ -30,9 +30,10 @@ _YAML11_OTHER = re.compile(r"0[0-7_]+|[0-9][0-9_]*(:[0-5]?[0-9])+")
 
 @dataclass(slots=True)
 class Reader:
-    """Collects problems while a node tree is read; `variables` are the spec's `vars`, as text."""
+    """Collects problems while a node tree is read; `variables` are the spec's `vars`, as text, and those that are tables."""
 
     variables: Mapping[str, str] = field(default_factory=dict)
+    tables: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
 
     def add(self, code: str, message: str, span: Span, *hints: str) -> None:
@@ -45,11 +46,31 @@ class Reader:
         return BAD
 
     def substitute(self, node: ScalarNode) -> str | None:
-        """Return the text with `{{ name }}` replaced by the value of that var; None after reporting an unknown one."""
-        unknown = [name for name in _VAR.findall(node.text) if name not in self.variables]
-        for name in unknown:
-            self.add("S013", f"unknown var `{name}`", node.span, *nearest(name, self.variables))
-        return None if unknown else _VAR.sub(lambda match: self.variables[match[1]], node.text)
+        """Put vars in: `{{ name }}`, and `{{ table[name] }}` for the row of a table that another var names.
+
+        Returns:
+            The text; None after reporting a name that is unknown.
+        """
+        found = [self._value(name, row, node) for name, row in _VAR.findall(node.text)]
+        if None in found:
+            return None
+        values = iter(found)
+        return _VAR.sub(lambda _: next(values) or "", node.text)
+
+    def _value(self, name: str, row: str, node: ScalarNode) -> str | None:
+        known: Mapping[str, Any] = self.tables if row else self.variables
+        if name not in known or (row and row not in self.variables):
+            wrong, known = (name, known) if name not in known else (row, self.variables)
+            self.add("S013", f"unknown var `{wrong}`", node.span, *nearest(wrong, known))
+            return None
+        if not row:
+            return self.variables[name]
+        rows, wanted = self.tables[name], self.variables[row]
+        if wanted not in rows:
+            self.add(
+                "S013", f"`{name}` has nothing for `{wanted}`, the value of `{row}`", node.span, f"it has: {', '.join(rows)}"
+            )
+        return rows.get(wanted)
 
 
 def describe(node: Node) -> str:

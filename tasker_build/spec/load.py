@@ -42,9 +42,10 @@ def load_nodes(documents: Sequence[Node]) -> Spec:
         reader.expected("a mapping", root, "the spec")
         raise SpecError(reader.problems)
     reader.variables = _variables(root.get("vars"))
+    reader.tables = _tables(root.get("vars"))
     root = _resolve(root, reader)
     spec = SPEC.read(root, reader, "")
-    partial = spec if spec is not BAD else _best_effort(root, reader.variables)
+    partial = spec if spec is not BAD else _best_effort(root, reader)
     spec = _completed(partial)
     written = Written(
         targets=_names(root, "targets"), bases=_names(root, "bases"), stacks=_names(root, "stacks"), services=_services(root)
@@ -78,7 +79,7 @@ def _names(root: MappingNode, section: str) -> tuple[str, ...]:
 
 
 def _variables(node: Node | None) -> Mapping[str, str]:
-    """`vars` as text for `{{ name }}`; lists join with a comma, other structures have no text form."""
+    """`vars` as text for `{{ name }}`; lists join with a comma."""
     if not isinstance(node, MappingNode):
         return {}
     texts: dict[str, str] = {}
@@ -89,6 +90,20 @@ def _variables(node: Node | None) -> Mapping[str, str]:
             items = Raw().read(value, Reader(), key.text)
             texts[key.text] = ",".join(str(item) for item in items)
     return texts
+
+
+def _tables(node: Node | None) -> Mapping[str, Mapping[str, str]]:
+    """The `vars` that are mappings, for `{{ table[name] }}`."""
+    if not isinstance(node, MappingNode):
+        return {}
+    plain = Reader(_variables(node))
+    return {
+        key.text: {
+            row.text: plain.substitute(value) or value.text for row, value in table.entries if isinstance(value, ScalarNode)
+        }
+        for key, table in node.entries
+        if isinstance(table, MappingNode)
+    }
 
 
 def _resolve(root: MappingNode, reader: Reader) -> MappingNode:
@@ -170,9 +185,9 @@ def _laid_over(node: Node, below: Sequence[Node]) -> Node:
     return node if result is None else merge(result, node)
 
 
-def _best_effort(root: MappingNode, variables: Mapping[str, str]) -> Spec:
+def _best_effort(root: MappingNode, reader: Reader) -> Spec:
     """A Spec of whatever could be read, so that checks over the whole still find their mistakes in the same run."""
-    values, spans = SPEC.read_keys(root, Reader(variables), "")
+    values, spans = SPEC.read_keys(root, Reader(reader.variables, reader.tables), "")
     good: dict[str, Any] = {name: value for name, value in values.items() if value is not BAD}
     fallback: dict[str, Any] = {"version": 1, "project": "unnamed", "targets": {}}
     return Spec(**(fallback | good), span=root.span, at=spans)

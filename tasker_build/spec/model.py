@@ -251,6 +251,11 @@ class Stack:
     volumes: Mapping[str, Any] = key(_ANY, "compose volumes; never change one that holds data", default_factory=dict)
     secrets: Mapping[str, Any] = key(_ANY, "compose secrets of the running services", default_factory=dict)
     compose: Mapping[str, Any] = key(_ANY, "any further top-level compose keys, written as they are", default_factory=dict)
+    variables: Mapping[str, str] = key(
+        _ENV,
+        "what scripts and `env` set where the caller does not; compose alone takes the defaults of its file",
+        default_factory=dict,
+    )
     vars: Mapping[str, Any] = key(_ANY, "values for the stack's scripts and files", default_factory=dict)
     span: Span = field(compare=False, default=NOWHERE)
     at: Mapping[str, Span] = field(compare=False, default_factory=dict, repr=False)
@@ -399,7 +404,7 @@ class Spec:
     )
     vars: Mapping[str, Any] = key(
         MapOf(Raw(), r"[A-Za-z_][A-Za-z0-9_]*", "letters, digits and `_`", "var"),
-        "values for `{{ name }}` in the spec and for templates",
+        "values for `{{ name }}` in the spec and for templates; `{{ table[name] }}` is the row that the var `name` says",
         default_factory=dict,
     )
     bases: Mapping[str, str] = key(MapOf(_REFERENCE), "name → image from outside", default_factory=dict)

@@ -52,6 +52,9 @@ BAD = [
     ("S38 duration", None, "targets: {a: {kind: postgres, healthcheck: {interval: 10 parsecs}}}\n", [("S011", 3, 55)], "a duration such as", ""),
     ("S39 environment name", None, "targets: {a: {kind: postgres, env: {1A: x}}}\n", [("S014", 3, 37)], "not a valid environment variable", "not starting with a digit"),
     ("unknown var", None, "vars: {rust: '1'}\nregistry: x{{ ruts }}\ntargets: {}\n", [("S013", 4, 11)], "unknown var `ruts`", "did you mean `rust`?"),
+    ("unknown table", None, "vars: {pg: '1', data: {'1': x}}\nregistry: 'x{{ dat[pg] }}'\ntargets: {}\n", [("S013", 4, 11)], "unknown var `dat`", "did you mean `data`?"),
+    ("unknown var of a row", None, "vars: {server: '1', data: {'1': x}}\nregistry: 'x{{ data[servr] }}'\ntargets: {}\n", [("S013", 4, 11)], "unknown var `servr`", "did you mean `server`?"),
+    ("no such row", None, "vars: {pg: '3', data: {'1': x, '2': z}}\nregistry: 'x{{ data[pg] }}'\ntargets: {}\n", [("S013", 4, 11)], "`data` has nothing for `3`, the value of `pg`", "it has: 1, 2"),
     ("kind or template", None, "targets: {a: {}}\n", [("S009", 3, 14)], "neither a kind nor a template", "kinds: cargo-chef"),
     ("unknown kind", None, "targets: {a: {kind: postgers}}\n", [("S011", 3, 21)], "`postgers` is not known", "did you mean `postgres`?"),
     ("extends in a circle", None, "targets:\n  a: {kind: postgres, extends: b}\n  b: {kind: postgres, extends: a}\n", [("S020", 5, 32)], "runs in a circle: a → b → a", ""),
@@ -124,6 +127,14 @@ def test_a_target_with_a_bad_value_still_has_its_parents_checked() -> None:
 
 def test_an_unknown_var_is_one_mistake() -> None:
     assert places(mistakes(f"{HEAD}bases: {{rust: 'rust:{{{{ rst }}}}'}}\ntargets: {{}}\n")) == [("S013", 3, 15)]
+
+
+@pytest.mark.parametrize("version", ["17", "18"])
+def test_a_var_chooses_the_row_of_a_table(version: str) -> None:
+    rows = "{'17': /old, '18': '/{{ name }}'}"
+    text = f"{HEAD}vars: {{name: new, pg: '17', data: {rows}}}\nregistry: 'r{{{{ data[pg] }}}}'\ntargets: {{}}\n"
+    spec = load_text(text, f"vars: {{pg: '{version}'}}\n")
+    assert spec.registry == {"17": "r/old", "18": "r/new"}[version]
 
 
 def test_what_many_targets_inherit_is_one_mistake() -> None:

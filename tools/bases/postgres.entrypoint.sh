@@ -27,6 +27,14 @@ for argument in "$@"; do
   case $argument in -\? | --help | --version | -V | --describe-config) exec "$@" ;; esac
 done
 
+# A volume with the data of another version, or mounted where this version does not look: nothing is made beside it.
+if [ ! -s "$PGDATA/PG_VERSION" ]; then
+  for folder in /var/lib/postgresql /var/lib/postgresql/data /var/lib/postgresql/*/docker /var/lib/postgresql/data/*/docker; do
+    [ ! -s "$folder/PG_VERSION" ] ||
+      fail "$folder holds data of PostgreSQL $(<"$folder/PG_VERSION"), and this is PostgreSQL $PG_MAJOR with its data in $PGDATA: dump it with the old version, restore it with the new"
+  done
+fi
+
 if [ "$(id -u)" = 0 ]; then
   # The server refuses to be root. A fresh volume belongs to root, so hand it over first.
   mkdir -p "$PGDATA"

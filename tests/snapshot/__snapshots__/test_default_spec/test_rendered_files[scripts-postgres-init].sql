@@ -1,4 +1,4 @@
--- Rendered by tasker-build from postgres/init.sql.j2: change that or the spec, not this file; body sha256:a90da0f1869c09db
+-- Rendered by tasker-build from postgres/init.sql.j2: change that or the spec, not this file; body sha256:334d8e4b6bc9afe4
 -- Runs once, when the data folder is made: extensions, queues and grants. Database and account are those of the server's start.
 
 CREATE EXTENSION IF NOT EXISTS "uuid-ossp";
@@ -6,20 +6,19 @@ CREATE EXTENSION IF NOT EXISTS "pgcrypto";
 CREATE EXTENSION IF NOT EXISTS "btree_gin";
 CREATE EXTENSION IF NOT EXISTS "pgmq";
 
--- UUID version 7: PostgreSQL 18 has uuidv7(); older servers get the name the schema uses from plain SQL.
+-- UUID version 7: PostgreSQL 18 has uuidv7(), older servers get it in plain SQL. The schema's name for it is uuid_generate_v7().
 DO $do$
 BEGIN
+    IF to_regprocedure('uuidv7()') IS NULL THEN
+        EXECUTE $make$
+            CREATE FUNCTION public.uuidv7() RETURNS uuid LANGUAGE sql VOLATILE PARALLEL SAFE AS $f$
+                SELECT (lpad(to_hex((extract(epoch FROM clock_timestamp()) * 1000)::bigint), 12, '0') || '7'
+                        || substr(replace(gen_random_uuid()::text, '-', ''), 14))::uuid
+            $f$
+        $make$;
+    END IF;
     IF to_regprocedure('uuid_generate_v7()') IS NULL THEN
-        IF to_regprocedure('uuidv7()') IS NOT NULL THEN
-            EXECUTE 'CREATE FUNCTION public.uuid_generate_v7() RETURNS uuid LANGUAGE sql VOLATILE AS $f$ SELECT uuidv7() $f$';
-        ELSE
-            EXECUTE $make$
-                CREATE FUNCTION public.uuid_generate_v7() RETURNS uuid LANGUAGE sql VOLATILE AS $f$
-                    SELECT (lpad(to_hex((extract(epoch FROM clock_timestamp()) * 1000)::bigint), 12, '0') || '7'
-                            || substr(replace(gen_random_uuid()::text, '-', ''), 14))::uuid
-                $f$
-            $make$;
-        END IF;
+        EXECUTE 'CREATE FUNCTION public.uuid_generate_v7() RETURNS uuid LANGUAGE sql VOLATILE PARALLEL SAFE AS $f$ SELECT uuidv7() $f$';
     END IF;
 END
 $do$;

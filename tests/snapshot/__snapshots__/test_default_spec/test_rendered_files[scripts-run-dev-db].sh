@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Rendered by tasker-build from scripts/run-db.sh.j2: change that or the spec, not this file; body sha256:e79b82c36a6c9ef7
+# Rendered by tasker-build from scripts/run-db.sh.j2: change that or the spec, not this file; body sha256:8f7012e584b2f710
 # Only the database of the db environment, for programs that run outside of containers.
 #
 # run-dev-db.sh [command]
@@ -74,7 +74,13 @@ inside() { stack exec -T postgres "$@"; }
 sql() { inside psql -U "${user}" -d "${1}" -qAtX -v ON_ERROR_STOP=1 -c "${2}"; }
 
 # compose would ask whether to recreate a volume that another layout made, and lose its data: nobody is there to say yes.
-up() { stack up --detach --wait --wait-timeout "${WAIT_TIMEOUT:-120}" </dev/null; }
+up() {
+    if ! stack up --detach --wait --wait-timeout "${WAIT_TIMEOUT:-120}" </dev/null; then
+        stack logs --tail 20 >&2
+        echo "error: the database did not become healthy" >&2
+        exit 1
+    fi
+}
 
 start() {
     up
@@ -135,7 +141,7 @@ dump() {
     local name
     mkdir -p "${backups}"
     name="${backups}/${database}-$(date +%Y%m%d-%H%M%S).dump"
-    up >/dev/null 2>&1 || true
+    (up) >/dev/null 2>&1 || true
     if inside pg_dump -U "${user}" -d "${database}" --format=custom >"${name}.part" && [[ -s "${name}.part" ]]; then
         mv "${name}.part" "${name}"
         echo "kept a dump: ${name}   (./scripts/run-dev-db.sh restore ${name})"

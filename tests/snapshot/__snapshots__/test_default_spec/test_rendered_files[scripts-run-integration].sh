@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Rendered by tasker-build from scripts/run-stack.sh.j2: change that or the spec, not this file; body sha256:5afeb1d0452c6b9c
+# Rendered by tasker-build from scripts/run-stack.sh.j2: change that or the spec, not this file; body sha256:f15bc3b3364a9f46
 # Starts the integration environment: builds what is missing, waits until everything is healthy, then says where it is.
 # WAIT_TIMEOUT is the time to become healthy in seconds, 300 where it is not set.
 set -euo pipefail
@@ -31,7 +31,11 @@ fi
 
 echo "Starting the integration environment from $(pwd)/docker-compose.integration.yml"
 # compose would ask whether to recreate a volume that another layout made, and lose its data: nobody is there to say yes.
-compose -f docker-compose.integration.yml up --build --detach --wait --wait-timeout "${WAIT_TIMEOUT:-300}" </dev/null
+if ! compose -f docker-compose.integration.yml up --build --detach --wait --wait-timeout "${WAIT_TIMEOUT:-300}" </dev/null; then
+    compose -f docker-compose.integration.yml logs --tail 20 >&2
+    echo "error: the integration environment did not become healthy" >&2
+    exit 1
+fi
 
 cat <<'ENDPOINTS'
 

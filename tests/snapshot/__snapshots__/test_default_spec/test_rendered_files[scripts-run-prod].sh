@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Rendered by tasker-build from scripts/run-stack.sh.j2: change that or the spec, not this file; body sha256:d21806aaaa16c2ec
+# Rendered by tasker-build from scripts/run-stack.sh.j2: change that or the spec, not this file; body sha256:82bfb13d6b32895a
 # Starts the deploy environment: builds what is missing, waits until everything is healthy, then says where it is.
 # WAIT_TIMEOUT is the time to become healthy in seconds, 300 where it is not set.
 set -euo pipefail
@@ -18,6 +18,7 @@ if [[ $# -gt 0 ]]; then
     echo "error: unknown argument '$1'" >&2
     exit 1
 fi
+export WORKER_PORT="${WORKER_PORT:-8081}"
 
 if [[ -n "${POSTGRES_PASSWORD_FILE:-}" ]]; then
     # The file is the only source then.
@@ -43,7 +44,11 @@ fi
 
 echo "Starting the deploy environment from $(pwd)/docker-compose.deploy.yml"
 # compose would ask whether to recreate a volume that another layout made, and lose its data: nobody is there to say yes.
-compose -f docker-compose.deploy.yml up --build --detach --wait --wait-timeout "${WAIT_TIMEOUT:-300}" </dev/null
+if ! compose -f docker-compose.deploy.yml up --build --detach --wait --wait-timeout "${WAIT_TIMEOUT:-300}" </dev/null; then
+    compose -f docker-compose.deploy.yml logs --tail 20 >&2
+    echo "error: the deploy environment did not become healthy" >&2
+    exit 1
+fi
 
 cat <<'ENDPOINTS'
 
@@ -51,11 +56,11 @@ The deploy environment is up and healthy.
 ENDPOINTS
 printf '  %s\n' "PostgreSQL     localhost:${POSTGRES_PORT:-5432}, database tasker_production, user tasker"
 printf '  %s\n' "Orchestration  http://localhost:${ORCHESTRATION_PORT:-8080}   (health: /ready)"
-printf '  %s\n' "Rust worker    http://localhost:${WORKER_PORT:-8081}   (health: /health/ready; a range of ports when scaled)"
+printf '  %s\n' "Rust worker    http://localhost:${WORKER_PORT:-8081}   (health: /health/ready)"
 cat <<'NEXT'
 
   Read-only root file systems, no capabilities, no privileges, limits on memory, processors and processes.
-  scale:    docker compose -f docker-compose.deploy.yml up --scale worker=3 -d
+  scale:    docker compose -f docker-compose.deploy.yml up --scale worker=3 -d     (on ports of 8181-8199; `docker compose ps` names them)
   monitor:  docker compose -f docker-compose.deploy.yml ps
             docker compose -f docker-compose.deploy.yml logs -f orchestration worker
   stop:     docker compose -f docker-compose.deploy.yml down
