@@ -322,9 +322,12 @@ def test_an_interrupt_while_cargo_compiles_leaves_no_process_and_the_next_apply_
         process.send_signal(signal.SIGINT)
         said = process.communicate(timeout=60)[0].decode()
     assert process.returncode == 130
-    assert "left: deploy/orchestration. The next apply goes on from here." in said
+    assert "done: nothing; left: deploy/orchestration" in said
+    assert "The next apply goes on from here." in said
     assert not [child for child in children if Path(f"/proc/{child}").exists()]
-    assert "1 built" in example.good("apply")
+    assert "deploy/orchestration" in example.stale()
+    example.good("apply")
+    assert example.stale() == {}
 
 
 def _compiling(process: int) -> bool:
