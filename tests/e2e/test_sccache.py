@@ -46,8 +46,10 @@ CMD ["redis-server"]
 
 
 def cargo_space(folder: Path, sccache: str) -> TestSpace:
+    """A workspace with a recipe of its own: BuildKit takes a cooked layer for the same whatever cache it mounted."""
     space = TestSpace(folder)
     shutil.copytree(WORKSPACE, folder / "work")
+    space.write(f"work/tests/{space.project}.rs", "#[test]\nfn nothing() {}\n")
     space.write("stacks.yaml", SPEC.format(project=space.project, sccache=sccache))
     return space
 
@@ -108,7 +110,7 @@ def redis() -> Iterator[str]:
 def test_a_redis_store_serves_another_machine(tmp_path: Path, redis: str) -> None:
     (tmp_path / "endpoint").write_text(redis)
     site = {"TASKER_BUILD_SCCACHE_REDIS_ENDPOINT": str(tmp_path / "endpoint")}
-    # Two projects share no layer and no cache mount: all that is common to them is the store.
+    # Two projects share no layer: all that is common to them is the store.
     spaces = [cargo_space(tmp_path / name, "{mode: remote, store: redis}") for name in ("one", "two")]
     try:
         for space in spaces:

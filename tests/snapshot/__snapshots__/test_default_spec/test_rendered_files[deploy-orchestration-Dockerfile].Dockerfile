@@ -1,4 +1,4 @@
-# Rendered by tasker-build from dockerfile/rust-service.Dockerfile.j2: change that or the spec, not this file; body sha256:a775817a48b10e7d
+# Rendered by tasker-build from dockerfile/rust-service.Dockerfile.j2: change that or the spec, not this file; body sha256:7871dc6bb3e1157b
 # deploy/orchestration: tasker-orchestration from cargo package tasker-orchestration.
 ARG BUILDER_IMAGE=jcoletaylor/tasker-builder-base:latest
 ARG RUNTIME_IMAGE=debian:trixie-slim
@@ -31,7 +31,7 @@ RUN --mount=type=secret,id=cargo_jobs \
 FROM ${RUNTIME_IMAGE} AS runtime
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends ca-certificates \
-    && rm -rf /var/lib/apt/lists/*
+    && rm -rf /var/lib/apt/lists/* /var/cache/apt/*
 RUN groupadd --gid 1001 tasker \
     && useradd --system --no-log-init --uid 1001 --gid 1001 --home-dir /app --no-create-home \
         --shell /bin/false tasker \

@@ -1,4 +1,4 @@
-# Rendered by tasker-build from dockerfile/python-pyo3.Dockerfile.j2: change that or the spec, not this file; body sha256:7eea1ac5f0eade50
+# Rendered by tasker-build from dockerfile/python-pyo3.Dockerfile.j2: change that or the spec, not this file; body sha256:0c6e7fe9b0d74434
 # deploy/workers/python: a Python package with an extension module from cargo package tasker-worker-python.
 ARG BUILDER_IMAGE=jcoletaylor/tasker-builder-base:workers-latest
 ARG RUNTIME_IMAGE=python:3.13-slim-trixie
@@ -7,7 +7,7 @@ FROM ${BUILDER_IMAGE} AS python-builder
 # maturin asks cargo about the whole workspace, and so for every locked package: more than what was cooked.
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends python3 python3-venv \
-    && rm -rf /var/lib/apt/lists/*
+    && rm -rf /var/lib/apt/lists/* /var/cache/apt/*
 RUN --mount=type=secret,id=ca_bundle \
     if [ -s /run/secrets/ca_bundle ]; then \
         export SSL_CERT_FILE=/run/secrets/ca_bundle CARGO_HTTP_CAINFO=/run/secrets/ca_bundle PIP_CERT=/run/secrets/ca_bundle; \

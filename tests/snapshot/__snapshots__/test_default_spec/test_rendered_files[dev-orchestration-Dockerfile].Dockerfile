@@ -1,4 +1,4 @@
-# Rendered by tasker-build from dockerfile/rust-service-dev.Dockerfile.j2: change that or the spec, not this file; body sha256:5d066f82820976ae
+# Rendered by tasker-build from dockerfile/rust-service-dev.Dockerfile.j2: change that or the spec, not this file; body sha256:d5ebec614b29e1dc
 # dev/orchestration: tasker-orchestration from cargo package tasker-orchestration.
 ARG BUILDER_IMAGE=jcoletaylor/tasker-builder-base:dev-latest
 ARG RUNTIME_IMAGE=debian:trixie-slim
@@ -42,7 +42,7 @@ RUN --mount=type=cache,id=tasker-dev-orchestration,target=/incremental,sharing=l
 FROM ${RUNTIME_IMAGE} AS dev-runtime
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends ca-certificates curl htop jq netcat-traditional procps \
-    && rm -rf /var/lib/apt/lists/*
+    && rm -rf /var/lib/apt/lists/* /var/cache/apt/*
 RUN groupadd --gid 1001 tasker \
     && useradd --no-log-init --create-home --shell /bin/bash --uid 1001 --gid 1001 tasker \
     && install -d -o 1001 -g 1001 /app /app/config /app/logs /app/tmp \

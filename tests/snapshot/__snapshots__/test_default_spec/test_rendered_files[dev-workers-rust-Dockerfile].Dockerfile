@@ -1,4 +1,4 @@
-# Rendered by tasker-build from dockerfile/rust-service-dev.Dockerfile.j2: change that or the spec, not this file; body sha256:e10f7f5d54d73080
+# Rendered by tasker-build from dockerfile/rust-service-dev.Dockerfile.j2: change that or the spec, not this file; body sha256:d51c9c757b23a98a
 # dev/workers/rust: tasker-worker-rust from cargo package tasker-worker-rust.
 ARG BUILDER_IMAGE=jcoletaylor/tasker-builder-base:dev-latest
 ARG RUNTIME_IMAGE=debian:trixie-slim
@@ -43,7 +43,7 @@ RUN --mount=type=cache,id=tasker-dev-workers-rust,target=/incremental,sharing=lo
 FROM ${RUNTIME_IMAGE} AS dev-runtime
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends ca-certificates curl htop jq netcat-traditional procps \
-    && rm -rf /var/lib/apt/lists/*
+    && rm -rf /var/lib/apt/lists/* /var/cache/apt/*
 RUN groupadd --gid 1001 tasker \
     && useradd --no-log-init --create-home --shell /bin/bash --uid 1001 --gid 1001 tasker \
     && install -d -o 1001 -g 1001 /app /app/config /app/logs /app/tmp \
