@@ -1,8 +1,10 @@
-"""The default stacks.yaml, rendered and planned whole: one snapshot file an artefact. `pytest --snapshot-update` renews all."""
+"""The default stacks.yaml, rendered and planned whole. What it renders is committed beside the example; what it would render with other
+settings is a snapshot, one file an artefact. `pytest --snapshot-update` renews those.
+"""
 
 from __future__ import annotations
 
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 import pytest
@@ -38,9 +40,18 @@ def project() -> Project:
     return Project.open([REPOSITORY / "stacks.yaml"])
 
 
-def test_rendered_files(project: Project, snapshot: SnapshotAssertion) -> None:
+def test_the_committed_files_are_what_the_spec_renders(project: Project) -> None:
     for path, file in project.tree.files.items():
-        assert file.text == as_file(snapshot, path)
+        assert (project.output / path).read_text() == file.text, f"{path}: tasker-build render"
+
+
+@pytest.mark.parametrize("mode", ["{mode: local}", "{mode: remote, store: redis}"], ids=["local", "redis"])
+def test_builds_with_a_compiler_cache(snapshot: SnapshotAssertion, tmp_path: Path, mode: str) -> None:
+    overlay = tmp_path / "overlay.yaml"
+    overlay.write_text(f"toolchain: {{sccache: {mode}}}\n")
+    tree = Project.open([REPOSITORY / "stacks.yaml", overlay]).images_tree
+    for target in ("build", "deploy/workers/rust", "deploy/workers/python", "deploy/workers/wasm", "dev/workers/rust"):
+        assert tree.files[f"{target}/Dockerfile"].text == as_file(snapshot, f"{target}/Dockerfile")
 
 
 def test_modes(project: Project, snapshot: SnapshotAssertion) -> None:

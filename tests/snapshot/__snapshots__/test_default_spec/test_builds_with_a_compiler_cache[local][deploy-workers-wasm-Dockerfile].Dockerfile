@@ -1,4 +1,4 @@
-# Rendered by tasker-build from dockerfile/wasm-worker.Dockerfile.j2: change that or the spec, not this file; body sha256:8c2058bd015df2b1
+# Rendered by tasker-build from dockerfile/wasm-worker.Dockerfile.j2: change that or the spec, not this file; body sha256:ecd9df0cd1feea3c
 # deploy/workers/wasm: tasker-worker-wasm from cargo package tasker-worker-wasm.
 ARG BUILDER_IMAGE=jcoletaylor/tasker-builder-base:workers-latest
 ARG RUNTIME_IMAGE=debian:trixie-slim
@@ -22,10 +22,11 @@ COPY tasker-worker/ tasker-worker/
 COPY unify/ unify/
 COPY workers/wasm/host/ workers/wasm/host/
 # Contexts carry fixed times and cargo compares times: what was copied has to be newer than what was cooked.
-RUN --mount=type=secret,id=cargo_jobs \
+RUN --mount=type=secret,id=cargo_jobs --mount=type=cache,id=tasker-sccache-deploy-workers-wasm,target=/var/cache/sccache,sharing=locked \
     if [ -s /run/secrets/cargo_jobs ]; then CARGO_BUILD_JOBS=$(cat /run/secrets/cargo_jobs); export CARGO_BUILD_JOBS; fi \
     && find . -path ./target -prune -o -type f -exec touch {} + \
     && cargo build --release -p tasker-worker-wasm --locked --offline --bin wasm-worker \
+    && sccache --show-stats > /tmp/sccache && sed '/^Cache location/d' /tmp/sccache && rm /tmp/sccache \
     && install -D -m 0555 target/release/wasm-worker /out/tasker-worker-wasm
 
 # The handlers, compiled for another machine; a workspace with a lock file of its own.
@@ -42,17 +43,19 @@ RUN --mount=type=secret,id=ca_bundle \
     && rustup target add wasm32-wasip1
 WORKDIR /guest
 COPY --from=wasm-guest-planner /recipe.json /recipe.json
-RUN --mount=type=secret,id=ca_bundle --mount=type=secret,id=cargo_jobs \
+RUN --mount=type=secret,id=ca_bundle --mount=type=secret,id=cargo_jobs --mount=type=cache,id=tasker-sccache-deploy-workers-wasm,target=/var/cache/sccache,sharing=locked \
     if [ -s /run/secrets/ca_bundle ]; then \
         export SSL_CERT_FILE=/run/secrets/ca_bundle CARGO_HTTP_CAINFO=/run/secrets/ca_bundle PIP_CERT=/run/secrets/ca_bundle; \
     fi \
     && if [ -s /run/secrets/cargo_jobs ]; then CARGO_BUILD_JOBS=$(cat /run/secrets/cargo_jobs); export CARGO_BUILD_JOBS; fi \
-    && cargo chef cook --release --target wasm32-wasip1 --locked --recipe-path /recipe.json
+    && cargo chef cook --release --target wasm32-wasip1 --locked --recipe-path /recipe.json \
+    && sccache --show-stats > /tmp/sccache && sed '/^Cache location/d' /tmp/sccache && rm /tmp/sccache
 COPY workers/wasm/guest/ ./
-RUN --mount=type=secret,id=cargo_jobs \
+RUN --mount=type=secret,id=cargo_jobs --mount=type=cache,id=tasker-sccache-deploy-workers-wasm,target=/var/cache/sccache,sharing=locked \
     if [ -s /run/secrets/cargo_jobs ]; then CARGO_BUILD_JOBS=$(cat /run/secrets/cargo_jobs); export CARGO_BUILD_JOBS; fi \
     && find . -path ./target -prune -o -type f -exec touch {} + \
     && cargo build --release --target wasm32-wasip1 --locked --offline \
+    && sccache --show-stats > /tmp/sccache && sed '/^Cache location/d' /tmp/sccache && rm /tmp/sccache \
     && install -D -m 0444 target/wasm32-wasip1/release/tasker_wasm_handlers.wasm /out/tasker_wasm_handlers.wasm
 
 FROM ${RUNTIME_IMAGE} AS runtime

@@ -1,4 +1,4 @@
-# Rendered by tasker-build from dockerfile/rust-service-dev.Dockerfile.j2: change that or the spec, not this file; body sha256:d51c9c757b23a98a
+# Rendered by tasker-build from dockerfile/rust-service-dev.Dockerfile.j2: change that or the spec, not this file; body sha256:5ee851bf2e1ca304
 # dev/workers/rust: tasker-worker-rust from cargo package tasker-worker-rust.
 ARG BUILDER_IMAGE=jcoletaylor/tasker-builder-base:dev-latest
 ARG RUNTIME_IMAGE=debian:trixie-slim
@@ -25,7 +25,7 @@ COPY workers/rust/ workers/rust/
 # Goes on where the last build of this target stopped; an emptied cache costs one full build. Cargo compares times, so exactly the files
 # whose content differs from what the last build saw are made new. What differs is forgotten before the build: a failure is not taken for seen.
 RUN --mount=type=cache,id=tasker-dev-workers-rust,target=/incremental,sharing=locked \
-    --mount=type=secret,id=cargo_jobs \
+    --mount=type=secret,id=cargo_jobs --mount=type=cache,id=tasker-sccache-dev-workers-rust,target=/var/cache/sccache,sharing=locked \
     if [ -s /run/secrets/cargo_jobs ]; then CARGO_BUILD_JOBS=$(cat /run/secrets/cargo_jobs); export CARGO_BUILD_JOBS; fi \
     && { rustc -vV; cat recipe.json; } > /tmp/stand \
     && if ! cmp -s /tmp/stand /incremental/stand; then \
@@ -36,7 +36,7 @@ RUN --mount=type=cache,id=tasker-dev-workers-rust,target=/incremental,sharing=lo
     && mv /incremental/same /incremental/seen \
     && { grep -vxFf /incremental/seen /tmp/now > /tmp/new || true; } \
     && cut -c67- /tmp/new > /tmp/names && xargs --no-run-if-empty --delimiter='\n' --arg-file=/tmp/names touch \
-    && CARGO_INCREMENTAL=1 cargo build --profile dev -p tasker-worker-rust --features tokio-console --locked --offline --target-dir /incremental/target --bin rust-worker \
+    && CARGO_INCREMENTAL=1 RUSTC_WRAPPER='' cargo build --profile dev -p tasker-worker-rust --features tokio-console --locked --offline --target-dir /incremental/target --bin rust-worker \
     && install -D -m 0555 /incremental/target/debug/rust-worker /out/tasker-worker-rust \
     && cp /tmp/now /incremental/seen
 
