@@ -162,6 +162,9 @@ def compose_environment(project: Project, stack: Stack, engine: DockerEngine, *,
             environment.setdefault(name, "not-needed-here")
         elif environment.get(f"{name}_FILE"):
             environment.setdefault(name, "")
+        elif not environment.get(name) and (name not in environment or f"${{{name}_FILE" in text):
+            by_file = f", or {name}_FILE to the path of a file that holds it" if f"${{{name}_FILE" in text else ""
+            raise RefusedError(f"the stack `{stack.name}` does not start without {name}", hints=(f"set {name}{by_file}",))
     return environment
 
 

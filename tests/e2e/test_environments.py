@@ -125,7 +125,9 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 def test_production_wants_a_password_runs_hardened_and_scales(site: Site) -> None:
     refused = site.script("run-prod.sh")
     assert (refused.returncode, "POSTGRES_PASSWORD" in refused.stderr) == (1, True)
-    assert site.run("env", "up", "deploy").returncode != 0
+    for empty in ({}, {"POSTGRES_PASSWORD": ""}):
+        refused = site.run("env", "up", "deploy", **empty)
+        assert (refused.returncode, "set POSTGRES_PASSWORD, or POSTGRES_PASSWORD_FILE" in refused.stderr) == (5, True)
     secret = site.password()
     site.good("env", "up", "deploy", POSTGRES_PASSWORD_FILE=secret)
     file = str(site.folder / "tasker/docker/docker-compose.deploy.yml")
