@@ -317,7 +317,7 @@ def test_an_interrupt_while_cargo_compiles_leaves_no_process_and_the_next_apply_
     assert not [child for child in children if Path(f"/proc/{child}").exists()]
     assert "deploy/orchestration" in example.stale()
     example.good("apply")
-    assert example.stale() == {}
+    assert not {"deploy/orchestration", "deploy/workers/rust"} & set(example.stale())
 
 
 def _compiling(process: int) -> bool:
