@@ -500,24 +500,43 @@ def _refuse_loose_links(name: TargetName, entries: Sequence[Entry]) -> None:
 
 def _keys(start: str, value: object) -> Mapping[str, str]:
     """Every key of a part of the spec with a digest of its value; lists are values, and so is what is not given."""
-    return {key: sha256(text.encode()).hexdigest()[:16] for key, text in _leaves(start, _plain(value))}
+    return dict(_leaves(start, value))
+
+
+def _leaves(key: str, value: object) -> Iterator[tuple[str, str]]:
+    if value is None or value == () or isinstance(value, str):
+        yield key, _word_digest(value)
+    elif is_dataclass(value) and not isinstance(value, type):
+        for attribute, name in _keys_of(type(value)):
+            yield from _leaves(f"{key}.{name}", getattr(value, attribute))
+    elif isinstance(value, Mapping):
+        for name, part in value.items():
+            yield from _leaves(f"{key}.{name}", part)
+    else:
+        yield key, _json_digest(_plain(value))
 
 
 def _plain(value: object) -> object:
     """A part of the spec without the places of its keys."""
-    if is_dataclass(value):
-        return {item.name.rstrip("_"): _plain(getattr(value, item.name)) for item in fields(value) if item.compare}
+    if is_dataclass(value) and not isinstance(value, type):
+        return {name: _plain(getattr(value, attribute)) for attribute, name in _keys_of(type(value))}
     if isinstance(value, Mapping):
         return {str(name): _plain(part) for name, part in value.items()}
     return [_plain(part) for part in value] if isinstance(value, tuple) else value
 
 
-def _leaves(key: str, value: object) -> Iterator[tuple[str, str]]:
-    if not isinstance(value, Mapping):
-        yield key, json.dumps(value, sort_keys=True, default=str)
-        return
-    for name, part in value.items():
-        yield from _leaves(f"{key}.{name}", part)
+@functools.cache
+def _keys_of(kind: type[Any]) -> tuple[tuple[str, str], ...]:
+    """Attribute → key of the spec, for what counts in a record."""
+    return tuple((item.name, item.name.rstrip("_")) for item in fields(kind) if item.compare)
+
+
+def _json_digest(value: object) -> str:
+    return sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+# Most keys of most targets are not given, or say what those of others say.
+_word_digest = functools.cache(_json_digest)
 
 
 def _digest_of(words: Iterable[bytes]) -> str:

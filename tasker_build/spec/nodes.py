@@ -229,7 +229,9 @@ class _Composer:
     def _scalar(self, event: Any) -> ScalarNode:
         self._reject_tag(event)
         node = ScalarNode(text=event.value, plain=event.style in (None, ""), span=self._at(event))
-        bad = next((c for c in node.text if _is_unsafe(c)), None)
+        # Printable ASCII is nearly everything, and quickly told from the rest.
+        plain = node.text.isascii() and node.text.isprintable()
+        bad = None if plain else next((c for c in node.text if _is_unsafe(c)), None)
         if bad is not None:
             self._add("S004", f"the character U+{ord(bad):04X} is not allowed in a value", node.span)
         self._remember(event.anchor, node)
