@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from tasker_build.errors import Problem, ProblemsError, SelectionError, nearest
 from tasker_build.project import Project
-from tasker_build.selector import asks_for_state, select
+from tasker_build.selector import ALL_STATES, asks_for_state, names_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -264,6 +264,17 @@ def _problem(message: str, *hints: str, said: str = "") -> SelectionError:
     return SelectionError([Problem(code="S033", message=message, hints=hints, notes=notes)])
 
 
+def check_words(project: Project, *selections: Sequence[str]) -> None:
+    """Read selections as if every target were in every state: what could never match is a mistake whatever an engine says.
+
+    Raises:
+        SelectionError: there is such a word.
+    """
+    anything = dict.fromkeys(project.graph, ALL_STATES)
+    for words in selections:
+        project.select(words, anything)
+
+
 def chosen(
     project: Project,
     selection: Sequence[str],
@@ -271,7 +282,7 @@ def chosen(
     since: str | None,
     states: States | None = None,
 ) -> tuple[str, ...] | None:
-    """The words of a selection with `state:`, `--exclude` and `--since` worked in; the words themselves where there is none.
+    """The words of a selection with `state:`, `file:`, `--exclude` and `--since` worked in; the words themselves without these.
 
     None where nothing differs from a revision: that is an answer. Words that select nothing are a mistake.
 
@@ -288,12 +299,15 @@ def chosen(
         SelectionError: nothing is selected, or everything is excluded.
     """
     wants_states = asks_for_state([*selection, *exclude])
-    if not exclude and since is None and not wants_states:
+    if not exclude and since is None and not wants_states and not names_files(selection):
         return tuple(selection)
-    known = states() if wants_states and states else None
-    names = select(selection, project.spec, project.graph, project.closures, known)
+    known = None
+    if wants_states and states:
+        check_words(project, selection, exclude)
+        known = states()
+    names = project.select(selection, known)
     if exclude:
-        names -= select(exclude, project.spec, project.graph, project.closures, known, may_be_empty=True)
+        names -= project.select(exclude, known, may_be_empty=True)
     if not names:
         hints = ("`tasker-build ls` lists the targets",)
         raise SelectionError([Problem(code="S030", message="everything selected is excluded", hints=hints)])

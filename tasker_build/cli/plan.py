@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tasker_build.cli.answer import annotate, format_option, say_document
-from tasker_build.cli.planning import chosen, plan_project, plan_to_save, states_of, write_plan
+from tasker_build.cli.planning import check_words, chosen, plan_project, plan_to_save, states_of, write_plan
 from tasker_build.engine.docker import DockerEngine
 from tasker_build.errors import BuildError, Exit, Problem, SelectionError
 from tasker_build.plan import Plan
@@ -89,6 +89,7 @@ def command(
         raise click.UsageError("--format github annotates a plan: leave --graph out")
     _step_summary(summary)
     project = settings.project(version)
+    check_words(project, selection, exclude, rebuild)
     states = None if offline else states_of(project)
     words = chosen(project, selection, exclude, since, states)
     rebuild = chosen(project, rebuild, (), None, states) or ()
