@@ -22,7 +22,7 @@ RANK = {
             ["spec"],
             ["graph", "dockerfile", "cargo", "engine.api"],
             ["closure", "quoting", "registry", "shell", "workspace"],
-            ["schedule", "compose", "fingerprint", "context", "engine.memory", "chain", "cleanup", "tree"],
+            ["duration", "schedule", "compose", "fingerprint", "context", "engine.memory", "chain", "cleanup", "tree"],
             ["caching", "lock", "plan", "render", "engine.docker"],
             ["explain", "outline", "compiled", "output", "saved", "selector"],
             ["record"],
