@@ -94,8 +94,7 @@ def command(
             plan = plan_project(project, engine, words, rebuild)
         _adopt(project, plan)
         if not plan.changed:
-            if push:
-                _push(engine, plan)
+            _push(engine, plan, wanted=push)
             return _nothing_to_do(project, plan, form)
         from tasker_build.executor import Executor  # noqa: PLC0415 - only what builds pays for it, here and below
         from tasker_build.record import git_revision  # noqa: PLC0415
@@ -116,8 +115,7 @@ def command(
         summary = apply_document(plan, project.head.project, events, run=run.name, revision=revision, exit_code=code)
         project.records.summarise(run, summary)
         _verdict(plan, events, time.monotonic() - began, to_stderr=form == "json")
-        if push and code == Exit.OK:
-            _push(engine, plan)
+        _push(engine, plan, wanted=push and code == Exit.OK)
     if form == "json":
         say_document(summary)
     return code
@@ -135,9 +133,9 @@ def _nothing_to_do(project: Project, plan: Plan, form: str) -> int:
     return Exit.OK
 
 
-def _push(engine: DockerEngine, plan: Plan) -> None:
+def _push(engine: DockerEngine, plan: Plan, *, wanted: bool) -> None:
     """Push the tags for people of everything that was selected; what was only needed for it stays here."""
-    for step in plan.steps:
+    for step in plan.steps if wanted else ():
         if step.action is not Action.FORGET and not step.needed_by_selection:
             for tag in step.tags:
                 engine.push(f"{step.image}:{tag}")

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Rendered by tasker-build from scripts/build-images.sh.j2: change that or the spec, not this file; body sha256:1d264655fb32153b
+# Rendered by tasker-build from scripts/build-images.sh.j2: change that or the spec, not this file; body sha256:8fd53d6960db3c8a
 # Builds images and gives them their tags.
 #
 # build-images.sh [type] [tag] [push] [--jobs N]      defaults: all latest false
@@ -194,7 +194,7 @@ push_elsewhere() { # REFERENCE: under a name that is only there for the push
 }
 
 if [[ "${push}" == true ]]; then
-    for reference in "${built[@]}"; do
+    for reference in ${built[@]+"${built[@]}"}; do
         if [[ -n "${PUSH_REGISTRY:-}" ]]; then
             push_elsewhere "${reference}"
         else
@@ -205,4 +205,4 @@ fi
 
 echo
 echo "built:"
-printf '  %s\n' "${built[@]}"
+printf '  %s\n' ${built[@]+"${built[@]}"}

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Rendered by tasker-build from scripts/cleanup.sh.j2: change that or the spec, not this file; body sha256:6a5a5a50ebf07c10
+# Rendered by tasker-build from scripts/cleanup.sh.j2: change that or the spec, not this file; body sha256:d391ee9738da6c0f
 # Removes what belongs to tasker, and nothing else, after showing it and asking.
 #
 # cleanup.sh [level] [--yes] [--confirm WORD]      default: basic
@@ -118,7 +118,7 @@ for kind in ${kinds[@]+"${kinds[@]}"}; do
 done
 if [[ -n "${found[*]:-}" ]]; then
     echo "would remove:"
-    printf '  %s\n' "${found[@]}"
+    printf '  %s\n' ${found[@]+"${found[@]}"}
 elif [[ "${level}" != cache && "${level}" != deep ]]; then
     echo "nothing of tasker is here"
     exit 0
