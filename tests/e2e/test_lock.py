@@ -7,8 +7,6 @@ import re
 import socket
 import subprocess
 import time
-import urllib.error
-import urllib.request
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -149,40 +147,37 @@ def test_a_base_is_pinned_moves_and_is_built_again(space: TestSpace, program: st
         docker("image", "rm", reference, check=False)
 
 
-def tags_at(port: int, repository: str) -> list[str]:
-    try:
-        answer = urllib.request.urlopen(f"http://127.0.0.1:{port}/v2/{repository}/tags/list", timeout=10)
-    except urllib.error.HTTPError as error:
-        assert error.code == 404
-        return []
-    with answer:
-        return sorted(json.load(answer)["tags"])
+def tags_at(folder: Path, repository: str) -> list[str]:
+    """The tags of a repository in the storage of a registry."""
+    tags = folder / "data/docker/registry/v2/repositories" / repository / "_manifests/tags"
+    return sorted(path.name for path in tags.iterdir()) if tags.is_dir() else []
 
 
 def test_what_was_built_is_pushed_when_all_of_it_is_there(space: TestSpace, program: str, port: int) -> None:
     spec = space.folder / "stacks.yaml"
     spec.write_text(spec.read_text().replace("workspace: work\n", f"workspace: work\nregistry: 127.0.0.1:{port}\n"))
     app, base, other = (f"{space.project}-{name}" for name in ("app", "base", "other"))
-    (space.folder / "registry").mkdir()
+    folder = space.folder / "registry"
+    folder.mkdir()
     try:
-        with registry(program, space.folder / "registry", port):
+        with registry(program, folder, port):
             template = space.folder / "tpl/other.j2"
             good = template.read_text()
             template.write_text(good + "RUN false\n")
             failed = space.run("apply", "--push", "--version", "v1")
             assert (failed.returncode, "pushed" in failed.stderr) == (1, False)
-            assert tags_at(port, app) == []
+            assert tags_at(folder, app) == []
             template.write_text(good)
             said = space.apply("--push", "--version", "v1", "app")
             assert f"pushed 127.0.0.1:{port}/{app}:v1\n" in said
             # What it was built from was not selected.
-            assert [tags_at(port, name) for name in (app, base, other)] == [["v1"], [], []]
+            assert [tags_at(folder, name) for name in (app, base, other)] == [["v1"], [], []]
             # Nothing to build is no reason not to push.
             space.apply("--version", "v2")
             pushed = space.run("apply", "--push", "--version", "v2", "--format", "json")
             assert pushed.returncode == 0, pushed.stderr
             assert json.loads(pushed.stdout)["exit_code"] == 0
-            assert [tags_at(port, name) for name in (app, base, other)] == [["v1", "v2"], ["v2"], ["v2"]]
+            assert [tags_at(folder, name) for name in (app, base, other)] == [["v1", "v2"], ["v2"], ["v2"]]
         gone = space.run("apply", "--push", "--version", "v2")
         assert gone.returncode == 1
         assert "cannot be pushed: " in gone.stderr
