@@ -130,6 +130,43 @@ def variables(data: Any) -> Mapping[str, str]:
     return found
 
 
+_PUBLISHED = re.compile(r"\$\{(\w+):-([0-9-]+)\}:([0-9]+)$")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Published:
+    """A port that people reach a service on: what moves it, where it is otherwise, and what it is in the container."""
+
+    service: str
+    variable: str
+    default: str
+    inside: str
+
+
+def published(spec: Spec) -> Mapping[Published, tuple[str, ...]]:
+    """Every published port that a variable moves → the stacks that have it so."""
+    found: dict[Published, tuple[str, ...]] = {}
+    for stack in spec.stacks.values():
+        for name, service in stack.services.items():
+            for port in service.ports if stack.enabled and is_enabled(spec, service) else ():
+                if match := _PUBLISHED.search(port):
+                    row = Published(service=name, variable=match[1], default=match[2], inside=match[3])
+                    found[row] = (*found.get(row, ()), stack.name)
+    return found
+
+
+def resources(services: Mapping[str, Mapping[str, Any]]) -> tuple[tuple[str, ...], ...]:
+    """A row for each service that is limited: its name, memory, processors, processes, and what is reserved for it."""
+    rows: list[tuple[str, ...]] = []
+    for name, service in services.items():
+        found = service.get("deploy", {}).get("resources", {})
+        limits, reserved = found.get("limits", {}), found.get("reservations", {})
+        if found:
+            held = ", ".join(str(reserved[key]) for key in ("memory", "cpus") if key in reserved)
+            rows.append((name, *(str(limits.get(key, "")) for key in ("memory", "cpus", "pids")), held))
+    return tuple(rows)
+
+
 _IN_URL = re.compile(r"://[^\s/@${]*\$\{([A-Za-z_][A-Za-z0-9_]*)[^{}]*\}@")
 
 

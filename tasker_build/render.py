@@ -221,6 +221,8 @@ class _Renderer:
             "owned": Owned.of(self.spec),
             "stack_services": lambda stack: compose.stack_services(self.spec, stack, self.closures),
             "variables": compose.variables,
+            "published": compose.published(self.spec),
+            "resources": compose.resources,
             "runs": lambda stack: compose.runs(self.spec, stack),
             "draw_tree": draw_tree,
             "relative": lambda path, start: posixpath.relpath(path, posixpath.dirname(start) or "."),

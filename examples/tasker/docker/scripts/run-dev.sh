@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Rendered by tasker-build from scripts/run-stack.sh.j2: change that or the spec, not this file; body sha256:53a516cb27110768
+# Rendered by tasker-build from scripts/run-stack.sh.j2: change that or the spec, not this file; body sha256:fe2f5a23c1fa546f
 # Starts the dev environment: builds what is missing, waits until everything is healthy, then says where it is.
 #
 # run-dev.sh [--version TAG] [--pull] [--no-build]
@@ -132,6 +132,7 @@ printf '  %s\n' "Tokio console  tokio-console http://localhost:${ORCHESTRATION_C
 echo
 printf '  %s\n' "Log level debug, full backtraces. Files below ../config take effect in the running services."
 printf '  %s\n' "watch:  docker compose -f docker-compose.dev.yml watch     (a change in a source builds and restarts its service)"
+printf '  %s\n' "        docker compose -f docker-compose.dev.yml up --build --detach migrate     (after a new migration: watch does not run it)"
 printf '  %s\n' "look:   docker compose -f docker-compose.dev.yml exec orchestration /app/debug/health-check.sh"
 printf '  %s\n' "        docker compose -f docker-compose.dev.yml exec worker /app/debug/worker-status.sh"
 printf '  %s\n' "logs:   docker compose -f docker-compose.dev.yml logs -f orchestration worker"
