@@ -39,6 +39,11 @@ PATHS = [
     "scripts/postgres-dev.conf",
     "scripts/postgres-prod.conf",
 ]
+# Everything else that is rendered, and why: an ignore file for each Dockerfile comes on top.
+MORE = {
+    "build/workers/Dockerfile",  # the dependencies of workers for other languages, on top of the builder base
+    "ci/github-actions.yml",  # a workflow to copy
+}
 # stack → (database, subnet, network, volume)
 ENVIRONMENTS = {
     "integration": ("tasker_integration", "172.20.0.0/16", "tasker-integration-network", "tasker-integration-postgres-data"),
@@ -63,7 +68,10 @@ def text(project: Project, name: str) -> str:
 
 
 def test_p01_every_path_of_the_old_tree_is_there(project: Project) -> None:
-    assert not set(PATHS) - set(project.tree.files)
+    ignored = {
+        f"{path}.dockerignore" for path in project.tree.files if "Dockerfile" in path and not path.endswith(".dockerignore")
+    }
+    assert set(project.tree.files) == {*PATHS, *MORE, *ignored}
     assert all(project.tree.files[path].mode == 0o755 for path in PATHS if path.endswith(".sh"))
 
 
@@ -94,13 +102,35 @@ def test_p03_p04_p05_p10_images_stages_users_and_signals(
     assert "/app/config /app/logs" in text(project, target)
 
 
-def test_p06_p07_services_and_ports(stacks: dict[str, dict[str, Any]]) -> None:
+def published(stacks: dict[str, dict[str, Any]], stack: str) -> dict[tuple[str, str], str]:
+    """(service, port in the container) → variable and default."""
+    ports = [(name, port) for name, service in stacks[stack]["services"].items() for port in service.get("ports", ())]
+    rows = [(name, re.fullmatch(r"\$\{BIND_ADDRESS:-127\.0\.0\.1\}:\$\{(\w+:-[0-9-]+)\}:(\d+)", port)) for name, port in ports]
+    return {(name, match[2]): match[1].replace(":-", "=") for name, match in rows if match}
+
+
+OTHER_PORTS = {("ruby-worker", "8082"): "RUBY_WORKER_PORT=8082", ("python-worker", "8083"): "PYTHON_WORKER_PORT=8083"}
+PORTS = OTHER_PORTS | {
+    ("postgres", "5432"): "POSTGRES_PORT=5432",
+    ("orchestration", "8080"): "ORCHESTRATION_PORT=8080",
+    ("worker", "8081"): "WORKER_PORT=8081",
+}
+CONSOLES = {("orchestration", "6669"): "ORCHESTRATION_CONSOLE_PORT=6669", ("worker", "6669"): "WORKER_CONSOLE_PORT=6670"}
+
+
+def test_p06_p07_p23_services_and_ports(project: Project, stacks: dict[str, dict[str, Any]]) -> None:
     for name in ("integration", "dev", "deploy"):
-        assert {"builder-base", "postgres", "orchestration", "worker"} <= set(stacks[name]["services"])
-    assert {"ruby-worker", "python-worker", "wasm-worker"} <= set(stacks["integration"]["services"])
-    ports = [port for service in stacks["dev"]["services"].values() for port in service.get("ports", ())]
-    defaults = {re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", port).removeprefix("127.0.0.1:") for port in ports}
-    assert {"5432:5432", "8080:8080", "8081:8081", "6669:6669", "6670:6669"} <= defaults
+        services = stacks[name]["services"]
+        assert {"builder-base", "postgres", "orchestration", "worker"} <= set(services)
+        # Workers for other languages are switched on by a profile of their own, or all by one.
+        for language in ("ruby", "python", "wasm"):
+            assert services[f"{language}-worker"]["profiles"] == ["workers", language]
+    assert published(stacks, "integration") == PORTS
+    assert published(stacks, "dev") == PORTS | CONSOLES
+    # Three workers cannot share a port. The one of `run-prod.sh` is on the old one.
+    assert published(stacks, "deploy") == PORTS | {("worker", "8081"): "WORKER_PORT=8181-8199"}
+    assert project.spec.stacks["deploy"].variables == {"WORKER_PORT": "8081"}
+    assert published(stacks, "db") == {("postgres", "5432"): "POSTGRES_PORT=5432"}
 
 
 @pytest.mark.parametrize("name", ENVIRONMENTS)
@@ -113,12 +143,33 @@ def test_p08_databases_networks_and_volumes_keep_their_names(stacks: dict[str, d
     assert (found["name"], found["ipam"]["config"][0]["subnet"]) == (network, subnet)
 
 
-def test_p11_p18_production_is_limited_and_scales(stacks: dict[str, dict[str, Any]]) -> None:
-    for name in ("postgres", "orchestration", "worker"):
-        service = stacks["deploy"]["services"][name]
-        assert service["restart"] == "always"
-        assert {"memory", "cpus"} <= set(service["deploy"]["resources"]["limits"])
-        assert {"memory", "cpus"} <= set(service["deploy"]["resources"]["reservations"])
+# service → limits (memory, processors) and reservations of production
+RESOURCES = {
+    "postgres": (("2G", "1.0"), ("1G", "0.5")),
+    "orchestration": (("1G", "0.5"), ("512M", "0.25")),
+    "worker": (("2G", "1.0"), ("1G", "0.5")),
+    "ruby-worker": (("1G", "0.5"), None),
+    "python-worker": (("1G", "0.5"), None),
+    "wasm-worker": (("512M", "0.25"), None),
+}
+
+
+@pytest.mark.parametrize("name", RESOURCES)
+def test_p11_production_is_limited(stacks: dict[str, dict[str, Any]], name: str) -> None:
+    resources = stacks["deploy"]["services"][name]["deploy"]["resources"]
+    limits, reserved = resources["limits"], resources.get("reservations")
+    found = ((limits["memory"], limits["cpus"]), (reserved["memory"], reserved["cpus"]) if reserved else None)
+    assert found == RESOURCES[name]
+    assert limits["pids"] == 256
+
+
+def test_p11_services_come_back_by_the_policy_of_their_environment(stacks: dict[str, dict[str, Any]]) -> None:
+    for stack, content in stacks.items():
+        policies = {name: service.get("restart") for name, service in content["services"].items()}
+        for name, policy in policies.items():
+            once = "no" if name == "migrate" else None if name.startswith("builder-") else ""
+            always = "always" if stack == "deploy" else "unless-stopped"
+            assert policy == (always if once == "" else once), f"{stack} {name}"
 
 
 def test_p12_development_has_its_tools_and_its_mount(project: Project, stacks: dict[str, dict[str, Any]]) -> None:
@@ -181,4 +232,9 @@ def test_p22_the_compiler_cache_has_the_old_variables() -> None:
 def test_p25_commands_are_given_from_the_folder_of_the_files(project: Project) -> None:
     readme = project.tree.files["README.md"].text
     assert "docker compose -f docker-compose.dev.yml up --build" in readme
+    # No command of compose works in production without the variable.
+    for path, file in project.tree.files.items():
+        for line in file.text.split("\n"):
+            if re.search(r"docker compose -f docker-compose\.deploy\.yml \w", line):
+                assert re.search(r"POSTGRES_PASSWORD=|\$\{credentials\}", line), f"{path}: {line}"
     assert "COMPOSE_FILE=docker-compose.integration.yml" in project.tree.files[".env"].text
