@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tasker_build import cache
+from tasker_build import cache, workspace
 from tasker_build.cache import Cache, FileDigests
 from tasker_build.workspace import Workspace
 from tests.conftest import write_files
@@ -70,12 +70,13 @@ def hashed(root: Path, monkeypatch: pytest.MonkeyPatch) -> set[str]:
     """The files whose content a run reads."""
     read: set[str] = set()
 
-    def note(path: str, mode: str) -> Any:
+    def note(path: str, size: int) -> str:
         read.add(os.path.relpath(path, root))
-        return open(path, mode)
+        return digest(path, size)
 
+    digest = workspace._digest_of_file
     with monkeypatch.context() as patch:
-        patch.setattr("tasker_build.workspace.open", note, raising=False)
+        patch.setattr(workspace, "_digest_of_file", note)
         assert digests(root) == right(root)
     return read
 
