@@ -8,7 +8,7 @@ import sys
 import time
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -242,13 +242,13 @@ def file_of(kind: str) -> Path:
 
 @pytest.mark.parametrize("keep", [0, 1, 31, 32, 33, 60, -1])
 def test_a_cut_file_counts_as_none(root: Path, keep: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    file = file_of("digests-1")
+    file = file_of("digests-2")
     file.write_bytes(file.read_bytes()[:keep])
     assert hashed(root, monkeypatch) == {"a.txt", "b.txt", "d/c.txt"}
 
 
 def test_a_damaged_file_counts_as_none(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    file = file_of("digests-1")
+    file = file_of("digests-2")
     name, data = file.name.removesuffix(f"-{sys.implementation.cache_tag}"), file.read_bytes()
     assert Cache("digests-1").load(name) is not None
     for place in range(0, len(data), 7):
@@ -259,7 +259,7 @@ def test_a_damaged_file_counts_as_none(root: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_a_folder_that_others_may_write_is_not_used(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    file = file_of("digests-1")
+    file = file_of("digests-2")
     before = file.read_bytes()
     file.parent.chmod(0o777)
     (root / "a.txt").write_text("ONE")
@@ -273,7 +273,7 @@ def test_the_folder_of_another_user_is_not_used(root: Path, monkeypatch: pytest.
 
 
 def test_a_link_in_place_of_the_folder_is_not_used(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = file_of("digests-1").parent
+    folder = file_of("digests-2").parent
     folder.rename(folder.with_name("elsewhere"))
     folder.symlink_to("elsewhere")
     assert hashed(root, monkeypatch) == {"a.txt", "b.txt", "d/c.txt"}
