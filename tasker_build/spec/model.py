@@ -410,6 +410,16 @@ class Sources:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Variable:
+    """A variable of the environment that programs of the workspace read."""
+
+    means: str = key(Text(), "what it says, for people")
+    required: bool = key(Boolean(), "every service that runs one of these programs must have it", default=False)
+    span: Span = field(compare=False, default=NOWHERE)
+    at: Mapping[str, Span] = field(compare=False, default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Suppression:
     """A finding of `check` that is right as it is."""
 
@@ -448,6 +458,16 @@ class Spec:
     defaults: Mapping[str, Any] = key(
         MapOf(Raw(), "targets|services", "targets, services", "default"),
         "`targets` and `services`: keys that every target or service starts from",
+        default_factory=dict,
+    )
+    contract: Mapping[str, Variable] = key(
+        MapOf(
+            Record(Variable, "a variable", short="means"),
+            ENV_NAME,
+            "letters, digits and `_`, not starting with a digit",
+            "environment variable",
+        ),
+        "what programs of the workspace (targets with `cargo`) read of the environment; where any is named, no other is set",
         default_factory=dict,
     )
     targets: Mapping[TargetName, Target] = key(

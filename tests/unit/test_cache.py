@@ -250,10 +250,10 @@ def test_a_cut_file_counts_as_none(root: Path, keep: int, monkeypatch: pytest.Mo
 def test_a_damaged_file_counts_as_none(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = file_of("digests-2")
     name, data = file.name.removesuffix(f"-{sys.implementation.cache_tag}"), file.read_bytes()
-    assert Cache("digests-1").load(name) is not None
+    assert Cache("digests-2").load(name) is not None
     for place in range(0, len(data), 7):
         file.write_bytes(data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :])
-        assert Cache("digests-1").load(name) is None
+        assert Cache("digests-2").load(name) is None
     file.write_bytes(data[:40] + b"\xff" + data[41:])
     assert hashed(root, monkeypatch) == {"a.txt", "b.txt", "d/c.txt"}
 
