@@ -115,6 +115,8 @@ class _Renderer:
         )
         self.environment.filters.update(FILTERS)
         self.environment.filters["dirname"] = posixpath.dirname
+        # Known to macros of imported templates, too.
+        self.environment.globals.update(oldest_compose=compose.OLDEST, url_safe=compose.URL_SAFE)
         self.sharing: dict[str, list[Target]] = {}
         for target in spec.targets.values():
             if target.enabled:
@@ -219,6 +221,9 @@ class _Renderer:
             "owned": Owned.of(self.spec),
             "stack_services": lambda stack: compose.stack_services(self.spec, stack, self.closures),
             "variables": compose.variables,
+            "published": compose.published(self.spec),
+            "resources": compose.resources,
+            "runs": lambda stack: compose.runs(self.spec, stack),
             "draw_tree": draw_tree,
             "relative": lambda path, start: posixpath.relpath(path, posixpath.dirname(start) or "."),
             "fail": self._fail,
