@@ -12,13 +12,14 @@ from enum import StrEnum
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
+from tasker_build.duration import Estimate, estimate
 from tasker_build.errors import Span, SpecError
 from tasker_build.fingerprint import Group
 from tasker_build.spec.fields import BAD, Integer, MapOf, Reader, Record, Text, key
 from tasker_build.spec.nodes import parse
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from tasker_build.errors import Problem
     from tasker_build.plan import Wanted
@@ -246,16 +247,12 @@ def state_of(lock: Lock, name: str, reference: str) -> State:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Radius:
+class Radius(Estimate):
     """What a change of bases rebuilds."""
 
     total: int  # targets there are
     direct: Mapping[TargetName, tuple[str, ...]]  # target → references of the bases that it stands on itself, names of tools
     through: Mapping[TargetName, tuple[TargetName, ...]]  # target → the rebuilt parents it stands on
-    seconds: float = 0.0  # of the targets whose duration is known, one after the other
-    unknown: tuple[TargetName, ...] = ()  # targets whose duration is not
-    critical: tuple[TargetName, ...] = ()  # the chain that takes longest
-    critical_seconds: float = 0.0
 
     @property
     def count(self) -> int:
@@ -276,15 +273,15 @@ def blast_radius(
     hit = [name for name in after if before[name].facts.fingerprint != after[name].facts.fingerprint]
     direct = {name: bases for name in hit if (bases := _moved(before[name], after[name]))}
     through = {name: tuple(parent for parent in after[name].parents if parent in hit) for name in hit if name not in direct}
-    critical, seconds = _longest(hit, after, durations)
+    time = estimate(hit, {name: after[name].parents for name in hit}, durations)
     return Radius(
         total=len(after),
         direct=direct,
         through=through,
-        seconds=sum(durations.get(name, 0.0) for name in hit),
-        unknown=tuple(name for name in hit if name not in durations),
-        critical=critical,
-        critical_seconds=seconds,
+        seconds=time.seconds,
+        unknown=time.unknown,
+        critical=time.critical,
+        critical_seconds=time.critical_seconds,
     )
 
 
@@ -304,14 +301,3 @@ def _facts(item: Wanted, group: Group) -> set[tuple[str, str]]:
     return {(fact.label, fact.value) for fact in item.facts.facts if fact.group is group}
 
 
-def _longest(
-    hit: Collection[TargetName], wanted: Mapping[TargetName, Wanted], durations: Mapping[str, float]
-) -> tuple[tuple[TargetName, ...], float]:
-    """The chain of rebuilt targets that takes longest; among equals the one with more targets, then the first by name."""
-    best: dict[TargetName, tuple[float, tuple[TargetName, ...]]] = {}
-    for name in hit:
-        above = [best[parent] for parent in wanted[name].parents if parent in best]
-        seconds, chain = max(above, key=lambda item: (item[0], len(item[1])), default=(0.0, ()))
-        best[name] = (seconds + durations.get(name, 0.0), (*chain, name))
-    seconds, chain = max(best.values(), key=lambda item: (item[0], len(item[1])), default=(0.0, ()))
-    return chain, seconds

@@ -355,6 +355,27 @@ class Project:
         """Image reference in rendered files → the target it names."""
         return {self.spec.image_reference(self.spec.targets[name]): name for name in self.order}
 
+    def select(
+        self, words: Sequence[str], states: Mapping[TargetName, frozenset[str]] | None = None, *, may_be_empty: bool = False
+    ) -> frozenset[TargetName]:
+        """The targets that words name; paths among them may be typed from the current folder.
+
+        Raises:
+            SelectionError: a word that cannot be read or matches nothing.
+        """
+        from tasker_build.selector import select  # noqa: PLC0415 - a plan of everything needs no graph
+
+        return select(
+            words,
+            self.spec,
+            self.graph,
+            self.closures,
+            states,
+            may_be_empty=may_be_empty,
+            version=self.version,
+            located=lambda path: os.path.relpath(path, self.root.resolve()),
+        )
+
     def parents(self, name: TargetName) -> tuple[TargetName, ...]:
         """The targets a target is built from, sorted."""
         return tuple(sorted(self.graph.predecessors(name)))

@@ -79,8 +79,16 @@ def command(
     rows += [locker.tool(name, names[name], upgrade=upgrade, check=check) for name in spec.all_tools if name in names]
     new = with_pins(project.lock, locker.pins, {} if check else locker.tools)
     radius = _radius(project, spec, new, upgrades=_upgrades(rows) if check else {}, tools=locker.tools)
+    if form == "text":
+        _show(rows, radius)  # before anything is written: whoever sees more than was meant can still stop
     written = not check and not dry_run and _write(project, new, locker.local)
-    _show(form, project, rows, radius, written=written, failures=locker.failures)
+    file = lock_beside(project.files[0])
+    if form == "json":
+        say_document(_data(str(file), rows, radius, written=written, failures=locker.failures))
+    for failure in locker.failures:
+        click.echo(failure.draw(), err=True)
+    if written:
+        click.echo(f"wrote {file}; next: tasker-build render && tasker-build apply", err=True)
     if check and any(row.state.differs for row in rows):
         return Exit.DIFFERENCES
     return Exit.FAILED if locker.failures else Exit.OK
@@ -291,34 +299,18 @@ def _write(project: Project, new: Lock, local: _LocalBases) -> bool:
     return True
 
 
-def _show(
-    form: str,
-    project: Project,
-    rows: Sequence[Row],
-    radius: Radius | None,
-    *,
-    written: bool,
-    failures: Sequence[RegistryError],
-) -> None:
-    file = lock_beside(project.files[0])
-    if form == "json":
-        say_document(_data(str(file), rows, radius, written=written, failures=failures))
-    else:
-        width = max((len(row.name) for row in rows), default=0)
-        for row in rows:
-            click.echo(f"{row.name:<{width}}  {_row_text(row)}")
-        if not rows:
-            click.echo("the spec has no bases to lock")
-        for line in _radius_lines(radius) if radius else ():
-            click.echo(line)
-    for failure in failures:
-        click.echo(failure.draw(), err=True)
-    if written:
-        click.echo(f"wrote {file}; next: tasker-build render && tasker-build apply", err=True)
+def _show(rows: Sequence[Row], radius: Radius | None) -> None:
+    width = max((len(row.name) for row in rows), default=0)
+    for row in rows:
+        click.echo(f"{row.name:<{width}}  {_row_text(row)}")
+    if not rows:
+        click.echo("the spec has no bases to lock")
+    for line in _radius_lines(radius) if radius else ():
+        click.echo(line)
 
 
 _SAYS = {
-    State.MISSING: "no pin yet",
+    State.MISSING: "no pin yet: tasker-build lock",
     State.INCOMPLETE: "its platforms are not listed: tasker-build lock",
     State.LOCAL: "local image of this engine, no registry serves it: not pinned",
     State.LOCAL_MOVED: "local image of this engine, another one than recorded here",

@@ -344,6 +344,22 @@ def test_tools_are_pinned_by_checksum_and_move_like_bases(tmp_path: Path, monkey
     assert "needs the tool `mill`" in caught.value.draw()
 
 
+def test_an_upgrade_is_shown_before_it_is_written(served: Path, fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(served)
+    file = served / "stacks.lock"
+    first = file.read_text()
+    fake.put("debian", "x", {"manifests": [], "moved": True})
+    said: list[tuple[str, bool]] = []
+    monkeypatch.setattr("click.echo", lambda text, **_: said.append((text, file.read_text() == first)))
+    run(served, "--upgrade")
+    assert [untouched for text, untouched in said if "rebuilds 3 of 4" in text or "critical path" in text] == [True, True]
+    assert [untouched for text, untouched in said if "wrote " in text] == [False]
+
+
+def test_a_check_without_pins_names_the_command_that_pins(served: Path) -> None:
+    assert "no pin yet: tasker-build lock\n" in run(served, "--check", "--offline", code=2)
+
+
 def test_what_a_bot_moved_is_completed(served: Path, fake: Fake) -> None:
     run(served)
     file = served / "stacks.lock"
