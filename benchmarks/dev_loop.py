@@ -121,7 +121,7 @@ def watching(site: Site) -> Iterator[None]:
                 time.sleep(0.1)
             yield
         finally:
-            process.send_signal(signal.SIGINT)
+            process.send_signal(signal.SIGTERM)  # SIGINT is ignored by what a shell started in the background
             process.wait(60)
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from tasker_build.cargo import CargoWorkspace
     from tasker_build.closure import Closure
-    from tasker_build.spec.model import Cargo, FileSpec, Spec, Stack, Target
+    from tasker_build.spec.model import Cargo, FileSpec, Spec, Stack, Target, Tool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -241,10 +241,19 @@ class _Renderer:
                 raise jinja2.TemplateRuntimeError(f"target `{target.name}` has no `{role}` in its `from` (it has: {known})")
             return f"${{{argument(role)}}}"
 
+        def tool(name: str) -> Tool:
+            found = self.spec.tool(name)
+            if found is None:
+                raise jinja2.TemplateRuntimeError(
+                    f"target `{target.name}` needs the tool `{name}`, which `tools` of the spec does not name"
+                )
+            return found
+
         closure = self.closures[target.name]
         return self.common | {
             "target": target,
             "image": image,
+            "tool": tool,
             "images": [(argument(role), self._reference(name), name) for role, name in sorted(target.from_.items())],
             "closure": closure,
             "copies": self._copies,

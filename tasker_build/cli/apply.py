@@ -14,9 +14,9 @@ import click
 from click.core import ParameterSource
 
 from tasker_build.cli.answer import format_option, say_document
-from tasker_build.cli.planning import chosen, plan_again, plan_project, read_plan, states_of
+from tasker_build.cli.planning import check_words, chosen, plan_again, plan_project, read_plan, states_of
 from tasker_build.engine.docker import DockerEngine, buildx
-from tasker_build.errors import Exit, RefusedError
+from tasker_build.errors import Exit, Problem, RefusedError, SelectionError
 from tasker_build.plan import Action, Plan
 from tasker_build.project import site_secrets
 from tasker_build.view.plan import plan_text
@@ -74,6 +74,7 @@ def command(
     project.wanted  # noqa: B018 - every mistake of the user's comes before the engine's
     words: tuple[str, ...] | None = selection
     if saved is None:
+        check_words(project, selection, exclude, rebuild)
         states = states_of(project, builder)
         words = chosen(project, selection, exclude, since, states)
         rebuild = chosen(project, rebuild, (), None, states) or ()
@@ -143,11 +144,35 @@ def _push(engine: DockerEngine, plan: Plan, *, wanted: bool) -> None:
 
 
 def _plan_file(selection: Sequence[str]) -> Path | None:
-    """The saved plan that was named instead of a selection."""
-    files = [Path(word) for word in selection if word.endswith(".json") and Path(word).is_file()]
+    """The saved plan that was named instead of a selection.
+
+    Raises:
+        SelectionError: a plan that is not there, or whose name does not say that it is one.
+    """
+    files: list[Path] = []
+    for word in selection:
+        file = Path(word)
+        if word.endswith(".json"):
+            if not file.is_file():
+                hint = f"a plan is saved by: tasker-build plan --out {word}"
+                raise SelectionError([Problem(code="S030", message=f"there is no file `{word}`", hints=(hint,))])
+            files.append(file)
+        elif file.is_file() and _holds_plan(file):
+            message = f"`{word}` holds a saved plan, but the name of one ends in .json"
+            raise SelectionError([Problem(code="S030", message=message, hints=(f"mv {word} {word}.json",))])
     if files and len(selection) > 1:
         raise click.UsageError("a saved plan is applied alone: name nothing beside it")
     return files[0] if files else None
+
+
+def _holds_plan(file: Path) -> bool:
+    from tasker_build.saved import looks_saved  # noqa: PLC0415 - only a word that is a file asks
+
+    try:
+        with file.open("rb") as stream:
+            return looks_saved(stream.read(512))
+    except OSError:
+        return False
 
 
 def _secrets(project: Project, plan: Plan) -> dict[str, Path]:

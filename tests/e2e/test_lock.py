@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import socket
 import subprocess
 import time
@@ -12,7 +13,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tasker_build.checksums import checksums
 from tasker_build.lock import read_lock, short
+from tasker_build.registry import RegistryError
+from tests.conftest import REPOSITORY
 
 from .conftest import TestSpace, docker
 
@@ -203,3 +207,14 @@ def test_a_stand_in_is_no_pin_and_builds_without_a_registry(space: TestSpace, po
         assert space.run("lock", "--check").returncode == 0
     finally:
         docker("image", "rm", reference, check=False)
+
+
+def test_the_checksums_of_tools_are_those_that_their_registries_serve() -> None:
+    """What the repository's lock says of a wheel for all machines, of one for each, and of a crate."""
+    lock = read_lock((REPOSITORY / "stacks.lock").read_bytes(), "stacks.lock")
+    assert {pin.tool.partition(":")[0] for pin in lock.tools.values()} == {"wheel", "crate"}
+    for pin in lock.tools.values():
+        if pin.tool.startswith("wheel:") or shutil.which("cargo"):
+            assert checksums(pin.tool) == pin.digests
+    with pytest.raises(RegistryError, match=r"nobody serves wheel:pgmq@0\.0\.0"):
+        checksums("wheel:pgmq@0.0.0")

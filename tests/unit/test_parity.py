@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from typing import Any
 
 import pytest
@@ -200,19 +201,134 @@ def test_p13_to_p16_scripts_know_the_old_words(project: Project) -> None:
     assert words("scripts/run-dev-db.sh") >= commands
 
 
-def test_p19_p20_settings_queues_and_extensions(project: Project) -> None:
+def test_p20_queues_and_extensions(project: Project) -> None:
     init = project.tree.files["scripts/postgres-init.sql"].text
     for word in ("uuid-ossp", "pgcrypto", "btree_gin", "pgmq", "linear_workflow", "payments", "orchestration_step_results_queue"):
         assert word in init
-    connections = {
-        path: re.search(r"^max_connections = (\d+)", project.tree.files[f"scripts/{path}.conf"].text, re.MULTILINE)
-        for path in ("postgres", "postgres-dev", "postgres-prod")
-    }
-    assert {path: match[1] for path, match in connections.items() if match} == {
-        "postgres": "200",
-        "postgres-dev": "20",
-        "postgres-prod": "100",
-    }
+
+
+# Section 7 of what was there before: setting → value in integration, development, production; None: not set.
+SETTINGS: dict[str, tuple[str | None, str | None, str | None]] = {
+    "listen_addresses": ("*", "*", "*"),
+    "port": ("5432", "5432", "5432"),
+    "max_connections": ("200", "20", "100"),
+    "max_prepared_transactions": ("100", None, None),
+    "shared_buffers": ("256MB", "128MB", "512MB"),
+    "effective_cache_size": ("1GB", "512MB", "1536MB"),
+    "work_mem": ("4MB", "8MB", "16MB"),
+    "maintenance_work_mem": ("64MB", "64MB", "128MB"),
+    "wal_buffers": ("16MB", None, "16MB"),
+    "wal_level": (None, "replica", "replica"),
+    "max_wal_size": ("1GB", "512MB", "2GB"),
+    "min_wal_size": ("256MB", "64MB", "256MB"),
+    "checkpoint_completion_target": ("0.9", "0.7", "0.9"),
+    "checkpoint_timeout": ("10min", "10min", "15min"),
+    "wal_compression": (None, None, "on"),
+    "random_page_cost": ("1.1", "1.1", "1.1"),
+    "seq_page_cost": ("1.0", None, "1.0"),
+    "cpu_tuple_cost": ("0.01", None, None),
+    "cpu_index_tuple_cost": ("0.005", None, None),
+    "cpu_operator_cost": ("0.0025", None, None),
+    "effective_io_concurrency": ("200", "200", "200"),
+    "bgwriter_delay": ("100ms", None, "200ms"),
+    "bgwriter_lru_maxpages": ("200", None, "100"),
+    "bgwriter_lru_multiplier": ("4.0", None, "2.0"),
+    "log_destination": ("stderr", None, None),
+    "logging_collector": ("off", "on", "on"),
+    "log_directory": (None, "/var/log/postgresql", "/var/log/postgresql"),
+    "log_filename": (None, "postgresql-dev.log", "postgresql-prod-%Y%m%d.log"),
+    "log_rotation_age": (None, None, "1d"),
+    "log_rotation_size": (None, None, "100MB"),
+    "log_statement": ("mod", "all", None),
+    "log_duration": ("on", None, None),
+    "log_min_duration_statement": ("1000", "100", "1000"),
+    "log_checkpoints": (None, "on", "on"),
+    "log_lock_waits": (None, "on", "on"),
+    "log_connections": (None, "on", None),
+    "log_disconnections": (None, "on", None),
+    "log_temp_files": (None, "0", "10MB"),
+    "log_line_prefix": ("%t [%p-%l] %q%u@%d ", None, None),
+    "log_timezone": ("UTC", None, None),
+    "timezone": ("UTC", None, None),
+    "autovacuum": ("on", "on", "on"),
+    "autovacuum_max_workers": ("3", None, "3"),
+    "autovacuum_naptime": ("30s", "10min", "1min"),
+    "autovacuum_vacuum_threshold": ("50", None, None),
+    "autovacuum_analyze_threshold": ("25", None, None),
+    "autovacuum_vacuum_scale_factor": (None, "0.2", "0.1"),
+    "autovacuum_analyze_scale_factor": (None, "0.1", "0.05"),
+    "autovacuum_vacuum_cost_limit": (None, None, "200"),
+    "max_locks_per_transaction": ("256", None, None),
+    "max_pred_locks_per_transaction": ("256", None, None),
+    "deadlock_timeout": ("1s", None, None),
+    "archive_mode": ("off", None, None),
+    "max_wal_senders": ("0", None, None),
+    "max_replication_slots": ("0", None, None),
+    "shared_preload_libraries": ("pgmq", "pg_stat_statements", "pg_stat_statements,pgmq"),
+    "lc_messages": ("en_US.utf8", None, None),
+    "lc_monetary": ("en_US.utf8", None, None),
+    "lc_numeric": ("en_US.utf8", None, None),
+    "lc_time": ("en_US.utf8", None, None),
+    "default_text_search_config": ("pg_catalog.english", None, None),
+    "fsync": ("on", "off", "on"),
+    "synchronous_commit": ("on", "off", "on"),
+    "full_page_writes": ("on", "off", "on"),
+    "lock_timeout": ("60000", "30s", "10s"),
+    "statement_timeout": ("300000", "0", "300s"),
+    "idle_in_transaction_session_timeout": ("300000", None, "600s"),
+}
+# On purpose not the same: PGMQ is no library, and what is logged goes to where `logs` looks.
+LOGGING = {"log_directory", "log_filename", "log_rotation_age", "log_rotation_size"}
+STDERR = {"log_destination": "stderr", "logging_collector": "off"}
+OURS = [
+    {"shared_preload_libraries": "pg_stat_statements", "wal_level": "replica"},
+    {"log_min_messages": "info", **STDERR},
+    {
+        "shared_preload_libraries": "pg_stat_statements",
+        "ssl": "off",
+        "password_encryption": "scram-sha-256",
+        "track_activities": "on",
+        "track_counts": "on",
+        "track_io_timing": "on",
+        "track_functions": "all",
+        **STDERR,
+    },
+]
+
+
+def settings_of(project: Project, path: str) -> dict[str, str]:
+    rows = re.findall(r"^(\w+) = (?:'(.*)'|(\S+))$", project.tree.files[path].text, re.MULTILINE)
+    return {name: text or number for name, text, number in rows}
+
+
+@pytest.mark.parametrize(("column", "name"), [(0, "postgres"), (1, "postgres-dev"), (2, "postgres-prod")])
+def test_p19_the_servers_settings_are_the_old_ones(project: Project, column: int, name: str) -> None:
+    old = {setting: row[column] for setting, row in SETTINGS.items() if row[column] is not None and setting not in LOGGING}
+    assert settings_of(project, f"scripts/{name}.conf") == old | OURS[column]
+
+
+# Three that the server keeps for itself, the health check, and somebody's prompt.
+SPARE = 5
+SCALED = {("deploy", "worker"): 3}
+
+
+@pytest.mark.parametrize("stack", ["integration", "dev", "deploy"])
+def test_the_pools_of_all_programs_fit_the_server(project: Project, stacks: dict[str, dict[str, Any]], stack: str) -> None:
+    wanted = 0
+    for name, service in stacks[stack]["services"].items():
+        environment = service.get("environment", {})
+        # What ends before the others start takes nothing from them.
+        if "DATABASE_URL" not in environment or service.get("restart") == "no":
+            continue
+        pool = 0
+        for place in ("base", f"environments/{environment['TASKER_ENV']}"):
+            file = REPOSITORY / "examples/tasker/config/tasker" / place / "database.toml"
+            if file.exists():
+                pool = tomllib.loads(file.read_text())["database"].get("max_connections", pool)
+        wanted += pool * SCALED.get((stack, name), 1)
+    mounted = next(row for row in stacks[stack]["services"]["postgres"]["volumes"] if row.endswith("postgresql.conf:ro"))
+    limit = int(settings_of(project, mounted.split(":")[0].removeprefix("./"))["max_connections"])
+    assert 0 < wanted <= limit - SPARE
 
 
 def test_p21_labels(project: Project, stacks: dict[str, dict[str, Any]]) -> None:
