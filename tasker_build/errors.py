@@ -138,7 +138,8 @@ class ProblemsError(TaskerBuildError):
     def __init__(self, problems: Iterable[Problem]) -> None:
         # A mistake that several values inherit (defaults, extends) is one mistake.
         self.problems = tuple(dict.fromkeys(problems))
-        super().__init__(f"{len(self.problems)} problem(s)")
+        first, *more = [problem.message for problem in self.ordered]
+        super().__init__(f"{first} … and {len(more)} more" if more else first)
 
     @property
     def ordered(self) -> Sequence[Problem]:

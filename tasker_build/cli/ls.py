@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 def command(settings: Settings, selection: tuple[str, ...], exclude: tuple[str, ...], since: str | None, form: str) -> None:
     project = settings.project()
     words = chosen(project, selection, exclude, since, states_of(project))
+    if words is None:
+        click.echo(f"no selected target differs from `{since}`", err=True)
     selected = frozenset() if words is None else project.select(words)
     names = [name for name in project.order if name in selected]
     if form == "json":

@@ -78,7 +78,7 @@ def command(
     out: Path | None,
 ) -> int:
     drawn = bool(graph) or form in {"tree", "dot", "mermaid"}
-    if graph and graph != "-" and Path(graph).suffix not in {*_PICTURES, *_BY_SUFFIX}:
+    if graph and graph != "-" and Path(graph).suffix.lower() not in {*_PICTURES, *_BY_SUFFIX}:
         raise click.UsageError(f"unknown graph file ending in {graph}; known: {', '.join((*_PICTURES, *_BY_SUFFIX))}")
     if (focus or changed) and not drawn:
         raise click.UsageError("--focus and --changed say what is drawn: add --graph or --format tree, dot, mermaid")
@@ -127,13 +127,13 @@ def command(
 def _draw(project: Project, plan: Plan, target: str, form: str, options: PictureOptions, *, offline: bool) -> None:
     from tasker_build.view.picture import narrow  # noqa: PLC0415 - only drawing pays for it
 
-    if Path(target).suffix in _PICTURES:
+    if Path(target).suffix.lower() in _PICTURES:
         from tasker_build.cli.picture import write_picture  # noqa: PLC0415
 
         write_picture(Path(target), project, plan, options, None if offline else DockerEngine.connect())
     else:
         graph, plan = narrow(project.graph, plan, options)
-        form = _BY_SUFFIX.get(Path(target).suffix, "tree" if form == "text" else form)
+        form = _BY_SUFFIX.get(Path(target).suffix.lower(), "tree" if form == "text" else form)
         text = graph_text(graph, plan, form)
         if target == "-":
             click.echo(text)

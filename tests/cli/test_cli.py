@@ -339,7 +339,10 @@ def test_detailed_exit_codes(tool: Callable[..., Result]) -> None:
     assert tool("plan", "--offline").code == 0
 
 
-@pytest.mark.parametrize(("name", "start"), [("g.dot", "digraph"), ("g.mmd", "graph LR"), ("g.json", "{"), ("g.txt", "+ base")])
+@pytest.mark.parametrize(
+    ("name", "start"),
+    [("g.dot", "digraph"), ("g.mmd", "graph LR"), ("g.json", "{"), ("g.txt", "+ base"), ("G.SVG", "<svg"), ("G.Dot", "digraph")],
+)
 def test_graphs_are_written_by_their_ending(tool: Callable[..., Result], here: Path, name: str, start: str) -> None:
     result = tool("plan", "--offline", f"--graph={name}")
     assert (result.code, result.out) == (0, "")

@@ -379,6 +379,7 @@ def test_mistakes_come_with_their_places_and_people_are_told_as_always(
     document = valid(out, "error")
     assert (code, document["kind"], document["exit_code"], len(document["problems"])) == (3, "input", 3, 8)
     first = next(row for row in document["problems"] if row["line"] == 3)
+    assert document["message"] == f"{document['problems'][0]['message']} … and 7 more"
     assert (first["file"], first["column"], first["code"], bool(first["hints"])) == ("stacks.yaml", 1, "S008", True)
     run(["plan"])
     assert capfd.readouterr() == ("", err)

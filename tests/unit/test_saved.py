@@ -213,6 +213,20 @@ def test_what_is_no_plan_is_refused_in_words(data: bytes, said: str) -> None:
         parse(data, "p.json")
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('"action": "rebuild"', '"action": "bogus"', "p.json is damaged: unknown action `bogus`"),
+        ('"kind": "context"', '"kind": "bogus"', "p.json is damaged: unknown reason `bogus`"),
+    ],
+)
+def test_a_word_that_was_edited_is_named(old: str, new: str, said: str) -> None:
+    text = dump(_SAMPLE)
+    assert old in text
+    with pytest.raises(RefusedError, match=said):
+        parse(text.replace(old, new, 1).encode(), "p.json")
+
+
 def test_a_plan_is_written_over_a_plan_and_over_nothing_else(tmp_path: Path) -> None:
     file = tmp_path / "p.json"
     write_plan(file, _SAMPLE)
