@@ -299,5 +299,3 @@ def _moved(before: Wanted, after: Wanted) -> tuple[str, ...]:
 
 def _facts(item: Wanted, group: Group) -> set[tuple[str, str]]:
     return {(fact.label, fact.value) for fact in item.facts.facts if fact.group is group}
-
-
