@@ -99,7 +99,6 @@ def command(
             return _nothing_to_do(project, plan, form)
         from tasker_build.executor import Executor  # noqa: PLC0415 - only what builds pays for it, here and below
         from tasker_build.record import git_revision  # noqa: PLC0415
-        from tasker_build.spec.model import CARGO_JOBS  # noqa: PLC0415
         from tasker_build.view.apply import apply_document  # noqa: PLC0415
 
         buildx()
@@ -108,7 +107,7 @@ def command(
         secrets = _secrets(project, plan)
         run = project.records.new_run()
         if click.get_current_context().get_parameter_source("jobs") is ParameterSource.COMMANDLINE:
-            secrets |= {CARGO_JOBS: _limit_cargo(run, jobs)}
+            secrets |= _limit_cargo(run, jobs)
         revision = git_revision(project.root)
         executor = Executor(project, engine, plan, jobs=jobs, run=run, secrets=secrets, fail_fast=fail_fast, revision=revision)
         events = _follow(executor, progress)
@@ -196,13 +195,13 @@ def _adopt(project: Project, plan: Plan) -> None:
             project.records.adopt(project.wanted[step.target], step.image_id)
 
 
-def _limit_cargo(run: Path, jobs: int) -> Path:
-    """How many compilers cargo may start, for the steps that read it: for machines short of memory."""
+def _limit_cargo(run: Path, jobs: int) -> dict[str, Path]:
+    """The build secret that says how many compilers cargo may start: for machines short of memory."""
     from tasker_build.spec.model import CARGO_JOBS  # noqa: PLC0415
 
     file = run / CARGO_JOBS
     file.write_text(str(jobs))
-    return file
+    return {CARGO_JOBS: file}
 
 
 def _note_drift(project: Project) -> None:
