@@ -222,6 +222,8 @@ def schemas() -> dict[str, Schema]:
             service=TEXT,
             database=TEXT,
             ready=said(FLAG, "it accepts connections"),
+            port=said(COUNT, "the host's: the one that is published, or the one that would be"),
+            answers=said(FLAG, "that port accepts connections"),
             container=maybe(CONTAINER),
         ),
         "lock": _lock(),

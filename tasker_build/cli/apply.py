@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 @click.option("--builder", help="The buildx builder to use.")
 @click.option("--progress", type=click.Choice(["auto", "tty", "plain", "quiet"]), default="auto", help="How to show progress.")
 @click.option("--version", "version", default="latest", help="Version for image tags.")
+@click.option("--push", is_flag=True, help="Once all is built, push the tags of what was selected to their registry.")
 @format_option("text", "json")
 @click.pass_obj
 def command(
@@ -59,6 +60,7 @@ def command(
     builder: str | None,
     progress: str,
     version: str,
+    push: bool,  # noqa: FBT001
     form: str,
 ) -> int:
     began = time.monotonic()
@@ -84,7 +86,7 @@ def command(
     if saved is not None and file is not None:
         # Before the lock: a refused plan leaves nothing behind. Under it once more: another apply may have come first.
         plan = plan_again(project, engine, saved, file)
-        if not plan.changed:
+        if not plan.changed and not push:
             return _nothing_to_do(project, plan, form)
     with _lock(project):
         if saved is not None and file is not None:
@@ -93,10 +95,10 @@ def command(
             plan = plan_project(project, engine, words, rebuild)
         _adopt(project, plan)
         if not plan.changed:
+            _push(engine, plan, wanted=push)
             return _nothing_to_do(project, plan, form)
         from tasker_build.executor import Executor  # noqa: PLC0415 - only what builds pays for it, here and below
         from tasker_build.record import git_revision  # noqa: PLC0415
-        from tasker_build.spec.model import CARGO_JOBS  # noqa: PLC0415
         from tasker_build.view.apply import apply_document  # noqa: PLC0415
 
         buildx()
@@ -105,16 +107,17 @@ def command(
         secrets = _secrets(project, plan)
         run = project.records.new_run()
         if click.get_current_context().get_parameter_source("jobs") is ParameterSource.COMMANDLINE:
-            secrets |= {CARGO_JOBS: _limit_cargo(run, jobs)}
+            secrets |= _limit_cargo(run, jobs)
         revision = git_revision(project.root)
         executor = Executor(project, engine, plan, jobs=jobs, run=run, secrets=secrets, fail_fast=fail_fast, revision=revision)
         events = _follow(executor, progress)
         code = _exit_code(events)
         summary = apply_document(plan, project.head.project, events, run=run.name, revision=revision, exit_code=code)
         project.records.summarise(run, summary)
+        _verdict(plan, events, time.monotonic() - began, to_stderr=form == "json")
+        _push(engine, plan, wanted=push and code == Exit.OK)
     if form == "json":
         say_document(summary)
-    _verdict(plan, events, time.monotonic() - began, to_stderr=form == "json")
     return code
 
 
@@ -128,6 +131,15 @@ def _nothing_to_do(project: Project, plan: Plan, form: str) -> int:
     else:
         click.echo(plan_text(plan, show_kept=False, details=False))
     return Exit.OK
+
+
+def _push(engine: DockerEngine, plan: Plan, *, wanted: bool) -> None:
+    """Push the tags for people of everything that was selected; what was only needed for it stays here."""
+    for step in plan.steps if wanted else ():
+        if step.action is not Action.FORGET and not step.needed_by_selection:
+            for tag in step.tags:
+                engine.push(f"{step.image}:{tag}")
+                click.echo(f"pushed {step.image}:{tag}", err=True)
 
 
 def _plan_file(selection: Sequence[str]) -> Path | None:
@@ -183,13 +195,13 @@ def _adopt(project: Project, plan: Plan) -> None:
             project.records.adopt(project.wanted[step.target], step.image_id)
 
 
-def _limit_cargo(run: Path, jobs: int) -> Path:
-    """How many compilers cargo may start, for the steps that read it: for machines short of memory."""
+def _limit_cargo(run: Path, jobs: int) -> dict[str, Path]:
+    """The build secret that says how many compilers cargo may start: for machines short of memory."""
     from tasker_build.spec.model import CARGO_JOBS  # noqa: PLC0415
 
     file = run / CARGO_JOBS
     file.write_text(str(jobs))
-    return file
+    return {CARGO_JOBS: file}
 
 
 def _note_drift(project: Project) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 import time
@@ -42,6 +43,7 @@ CHECKS = {
     ),
     "UUID version 7": "SELECT 1 / (substr(uuid_generate_v7()::text, 15, 1) = '7')::int",
 }
+ADOPT = "if command -v database-adopt >/dev/null; then database-adopt restoring; fi"
 
 
 @dataclass(frozen=True)
@@ -126,6 +128,29 @@ class Database:
         done = subprocess.run(command, env=environment, stdin=stdin or subprocess.DEVNULL, stdout=stdout, check=False)
         return done.returncode
 
+    def stop(self) -> None:
+        """Take its container away; the data stays, and so do the stack's other services."""
+        if len(self.stack.services) == 1:
+            self.run("down")
+        else:
+            self.run("rm", "--stop", "--force", self.service)
+
+    def port(self) -> int:
+        """The host's port: the one that is published, or the one that would be."""
+        environment = compose_environment(self.project, self.stack, self.engine, starts=False)
+        words = self.compose("port", self.service, "5432")
+        done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
+        found = done.stdout.strip().rpartition(":")[2]
+        return int(found) if found.isdecimal() and int(found) else int(environment.get("POSTGRES_PORT") or 5432)
+
+    def extensions(self) -> str:
+        """What was added to the server, as one text."""
+        statement = "SELECT string_agg(extname, ', ' ORDER BY extname) FROM pg_extension WHERE extname <> 'plpgsql'"
+        command = self.compose("exec", "-T", self.service, "psql", "-U", self.user, "-d", self.name, "-qAtX", "-c", statement)
+        environment = compose_environment(self.project, self.stack, self.engine, starts=False)
+        done = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, check=False)
+        return done.stdout.strip()
+
     def sql(self, statement: str, database: str = "") -> bool:
         """Run statements and say whether they worked."""
         psql = ("psql", "-U", self.user, "-d", database or self.name, "-qAtX", "-v", "ON_ERROR_STOP=1", "-c", statement)
@@ -195,32 +220,32 @@ def start(obj: tuple[Settings, str]) -> None:
 
 
 def _say_where(database: Database) -> None:
-    words = database.compose("port", database.service, "5432")
-    environment = compose_environment(database.project, database.stack, database.engine, starts=False)
-    done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
-    port = done.stdout.strip().rpartition(":")[2] or "5432"
     password = database.stack.services[database.service].environment.get("POSTGRES_PASSWORD", "")
     shown = "..." if "$" in password else password
-    click.echo(f"DATABASE_URL=postgresql://{database.user}:{shown}@localhost:{port}/{database.name}")
+    port = database.port()
+    chosen = "" if database.stack.name == "db" else f" --stack {database.stack.name}"
+    click.echo("\nPostgreSQL is ready.")
+    click.echo(f"  DATABASE_URL=postgresql://{database.user}:{shown}@localhost:{port}/{database.name}")
+    click.echo(f"  host localhost, port {port}, database {database.name}, user {database.user}, password {shown}")
+    click.echo(f"  extensions: {database.extensions()}\n\n  try:   tasker-build db{chosen} test")
 
 
-@command.command("stop", help="Stop it; its data stays.")
+@command.command("stop", help="Stop it and take its container away; its data stays.")
 @click.pass_obj
 def stop(obj: tuple[Settings, str]) -> None:
-    database = Database.open(*obj)
-    database.run("stop", database.service)
+    Database.open(*obj).stop()
 
 
 @command.command("restart", help="Stop it and start it.")
 @click.pass_obj
 def restart(obj: tuple[Settings, str]) -> None:
     database = Database.open(*obj)
-    database.run("stop", database.service)
+    database.stop()
     database.up()
     _say_where(database)
 
 
-@command.command("status", help="Show its container and whether it accepts connections.")
+@command.command("status", help="Show its container, whether it accepts connections, and whether its port answers.")
 @format_option("text", "json")
 @click.pass_obj
 def status(obj: tuple[Settings, str], form: str) -> None:
@@ -229,12 +254,26 @@ def status(obj: tuple[Settings, str], form: str) -> None:
         database.run("ps", "--all", database.service)
     quiet = subprocess.DEVNULL if form == "json" else None
     ready = database.inside("pg_isready", "-h", "127.0.0.1", "-U", database.user, "-d", database.name, stdout=quiet) == 0
+    port = database.port()
+    answers = _answers(port)
     if form == "json":
         containers = containers_of(database.project, database.stack, database.engine, database.service)
         where = {"stack": database.stack.name, "service": database.service, "database": database.name}
-        say_document(document("db-status", **where, ready=ready, container=next(iter(containers), None)))
-    elif not ready:
+        say_document(
+            document("db-status", **where, ready=ready, port=port, answers=answers, container=next(iter(containers), None))
+        )
+        return
+    if not ready:
         click.echo("the database is not ready")
+    click.echo(f"port {port} {'answers' if answers else 'does not answer'}")
+
+
+def _answers(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=2).close()
+    except OSError:
+        return False
+    return True
 
 
 @command.command("logs", help="Follow its log.")
@@ -301,7 +340,7 @@ def reset(obj: tuple[Settings, str], yes: bool, confirm: str, no_dump: bool) -> 
         database.up()
         path = database.dump()
         click.echo(f"kept a dump: {path}   (tasker-build db restore {path})")
-    database.run("rm", "--stop", "--force", database.service)
+    database.stop()
     if database.volume_exists():
         words = ["docker", "volume", "rm", database.volume]
         done = subprocess.run(words, env=dict(database.engine.environment()), capture_output=True, text=True, check=False)
@@ -327,7 +366,8 @@ def restore(obj: tuple[Settings, str], dump: Path, yes: bool, confirm: str) -> N
     database.must(f'CREATE DATABASE restoring OWNER "{database.user}"', "postgres")
     with dump.open("rb") as file:
         code = database.inside("pg_restore", "-U", database.user, "-d", "restoring", "--exit-on-error", stdin=file.fileno())
-    if code != 0:
+    # The dump of an older image's database is brought up to date, where the image knows how.
+    if code != 0 or database.inside("sh", "-c", ADOPT) != 0:
         raise BuildError(f"{dump} could not be restored; the database is as it was")
     database.must(f'DROP DATABASE "{database.name}" WITH (FORCE)', "postgres")
     database.must(f'ALTER DATABASE restoring RENAME TO "{database.name}"', "postgres")

@@ -133,10 +133,14 @@ def test_production_wants_a_password_runs_hardened_and_scales(site: Site) -> Non
     file = str(site.folder / "tasker/docker/docker-compose.deploy.yml")
     up = ["compose", "-f", file, "up", "--no-build", "--detach", "--wait", "--wait-timeout", "120", "--scale", "worker=3"]
     environment = {"POSTGRES_PASSWORD": "", "POSTGRES_PASSWORD_FILE": secret, "POSTGRES_PORT": "0"}
-    site._run(["docker", *up], str(REPO), environment)
+    # The range of ports that the file has: an empty variable counts as none.
+    scaled = site._run(["docker", *up], str(REPO), environment | {"WORKER_PORT": ""})
+    assert scaled.returncode == 0, scaled.stderr
     everyone = [*site.containers("deploy", "postgres"), *site.containers("deploy", "orchestration")]
     workers = site.containers("deploy", "worker")
-    assert len(workers) == 3
+    ports = {int(docker("port", worker, "8081").stdout.split()[0].rpartition(":")[2]) for worker in workers}
+    assert (len(workers), len(ports)) == (3, 3)
+    assert ports <= set(range(8181, 8200))
     for container in json.loads(docker("inspect", *everyone, *workers).stdout):
         host = container["HostConfig"]
         assert container["State"]["Health"]["Status"] == "healthy"

@@ -23,7 +23,7 @@ RANK = {
             ["graph", "dockerfile", "cargo", "engine.api"],
             ["closure", "quoting", "registry", "shell", "workspace"],
             ["duration", "schedule", "compose", "fingerprint", "context", "engine.memory", "chain", "cleanup", "tree"],
-            ["caching", "lock", "plan", "render", "engine.docker"],
+            ["caching", "checksums", "lock", "plan", "render", "engine.docker"],
             ["explain", "outline", "compiled", "output", "saved", "selector"],
             ["record"],
             ["project"],
