@@ -20,8 +20,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from tasker_build.cli.planning import plan_project
 from tasker_build.executor import Built, Executor, Failed
-from tasker_build.project import Project
-from tasker_build.spec.model import human_tags
+from tasker_build.plan import unique_reference
+from tasker_build.project import Project, host_platform
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -76,6 +76,8 @@ class Machine(RuleBasedStateMachine):
 
     project = "p"
     engine: Engine
+    platforms: tuple[str | None, ...] = (None, host_platform())
+    """What a spec may say; this machine's own platform is what it means where it says nothing."""
 
     # What an engine has to bring along.
 
@@ -114,6 +116,8 @@ class Machine(RuleBasedStateMachine):
         self.comment = self.other = self.token = "one"
         self.args: dict[str, str | None] = dict.fromkeys(TARGETS)
         self.ignore, self.network, self.version, self.extra, self.reverse = "", "default", "latest", False, False
+        self.platform: str | None = None
+        self.stages = ["made", "more"]
         self.made: dict[str, Made] = {}
         self.forged: set[str] = set()
         self.saved: dict[str, Any] | None = None
@@ -172,11 +176,13 @@ class Machine(RuleBasedStateMachine):
             },
             "leaf": {"template": "child.j2", "from": {"parent": "mid", "system": "linux"}, "context": ["leaf", "lib/common"]},
             "lone": {"template": "base.j2", "from": {"system": "tools"}, "context": ["lone"], "network": self.network},
-            "first": {**cook, "stage": "made"},
-            "second": {**cook, "stage": "more"},
+            "first": {**cook, "stage": self.stages[0]},
+            "second": {**cook, "stage": self.stages[1]},
         }
         if self.extra:
             targets["extra"] = {"template": "child.j2", "from": {"parent": "first", "system": "linux"}, "context": ["lone"]}
+        if self.platform:
+            targets["lone"]["platforms"] = [self.platform]
         for name, value in self.args.items():
             if value is not None and name in targets:
                 targets[name]["args"] = {"FLAVOUR": value}
@@ -199,7 +205,9 @@ class Machine(RuleBasedStateMachine):
             self.write("Cargo.toml", "[workspace]\nmembers = []\n")
 
     def salt(self, name: str) -> str:
-        return json.dumps([self.token if name == "base" else "", self.network if name == "lone" else ""])
+        return json.dumps(
+            [self.token if name == "base" else "", *((self.network, self.platform or host_platform()) if name == "lone" else ())]
+        )
 
     # Applying, and what must be true of it.
 
@@ -241,13 +249,11 @@ class Machine(RuleBasedStateMachine):
         COUNTS["builds"] += len(built)
         after = self.names()
         for name in (name for name in project.order if name in built):
-            parents = {str(parent): after[self.tag(project, parent)] for parent in project.parents(name)}
+            # By the unique name: a partial apply leaves the names for people of what it does not build wherever they were moved.
+            wanted = {str(parent): project.wanted[parent] for parent in project.parents(name)}
+            parents = {parent: after[unique_reference(item.image, item.facts.fingerprint)] for parent, item in wanted.items()}
             bases = {base: after[base] for base in project.wanted[name].bases}
             self.made[built[name]] = Made(name, {**parents, **bases}, self.salt(name))
-
-    def tag(self, project: Project, name: str) -> str:
-        target = next(target for target in project.spec.targets.values() if target.name == name)
-        return f"{self.project}-{name}:{human_tags(target, self.version)[0]}"
 
     def clean_builds(self, project: Project) -> dict[str, str]:
         """What each image should hold: its own rendered Dockerfile, from the files of the folder, parents first."""
@@ -342,6 +348,16 @@ class Machine(RuleBasedStateMachine):
         self.network = network
         self.write_spec()
 
+    @rule(which=st.integers(0, 2))
+    def change_platform(self, which: int) -> None:
+        self.platform = self.platforms[which % len(self.platforms)]
+        self.write_spec()
+
+    @rule()
+    def swap_stages(self) -> None:
+        self.stages.reverse()
+        self.write_spec()
+
     @rule(pattern=st.sampled_from(sorted(IGNORES)))
     def change_what_is_ignored(self, pattern: str) -> None:
         self.ignore = pattern
@@ -406,7 +422,7 @@ class Machine(RuleBasedStateMachine):
 
     # What changes nothing.
 
-    STATE = ("words", "comment", "other", "token", "args", "ignore", "network", "extra", "reverse")
+    STATE = ("words", "comment", "other", "token", "args", "ignore", "network", "platform", "stages", "extra", "reverse")
 
     @rule()
     def check_out(self) -> None:

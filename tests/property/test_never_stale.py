@@ -29,6 +29,8 @@ class Stack(Machine):
     """The machine on an engine in memory."""
 
     engine: InterpretingEngine
+    # Nothing runs here that a machine would have to understand.
+    platforms = (*Machine.platforms, next(p for p in ("linux/amd64", "linux/arm64") if p not in Machine.platforms))
 
     def start(self) -> None:
         self.engine = InterpretingEngine()
