@@ -120,12 +120,12 @@ def test_images_of_the_spec_are_removed_and_no_others(rendered: TestSpace, way: 
     made = images(rendered)
     docker("tag", min(made), foreign)
     try:
-        command = ["./scripts/cleanup.sh", "images"] if way == "script" else []
-        run = (
-            (lambda *words: call(rendered, *command, *words))
-            if command
-            else lambda *words: rendered.run("cleanup", "images", *words)
-        )
+
+        def run(*words: str) -> subprocess.CompletedProcess[str]:
+            if way == "tool":
+                return rendered.run("cleanup", "images", *words)
+            return call(rendered, "./scripts/cleanup.sh", "images", *words)
+
         assert run().returncode == 5, "nobody is there to be asked"
         assert images(rendered) == made | {foreign}
         assert run("--yes").returncode == 0
