@@ -60,6 +60,7 @@ STANDING = rows(
 IMAGE = record(
     id=TEXT,
     references=TEXTS,
+    digests=said(TEXTS, "name@digest: what registries call it"),
     created=said({"type": ["integer", "null"]}, "seconds since 1970"),
     project=WORD,
     target=WORD,

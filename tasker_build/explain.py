@@ -308,7 +308,7 @@ class Origin:
 
 
 def find_image(text: str, images: Sequence[Image]) -> Image:
-    """Return the image of a reference, or of an id or the beginning of one.
+    """Return the image of a reference, or of an id or a registry's digest or the beginning of one.
 
     Raises:
         SelectionError: there is none, or more than one.
@@ -316,12 +316,19 @@ def find_image(text: str, images: Sequence[Image]) -> Image:
     for reference in (text, f"{text}:latest"):
         if found := next((image for image in images if reference in image.references), None):
             return found
-    start = text.removeprefix("sha256:")
-    matches = [image for image in images if looks_like_id(text) and short_start(image.id, start)]
+    name, _, digest = text.partition("@")
+    if digest:
+        # A tag beside a digest says nothing: the digest decides.
+        wanted = f"{familiar(name)}@{digest}"
+        matches = [image for image in images if wanted in map(_familiar_digest, image.digests)]
+    else:
+        matches = [image for image in images if looks_like_id(text) and _begins(image, text.removeprefix("sha256:"))]
     if len(matches) == 1:
         return matches[0]
     if matches:
-        raise SelectionError([Problem(code="S031", message=f"{len(matches)} images have an id that begins with `{text}`")])
+        raise SelectionError(
+            [Problem(code="S031", message=f"{len(matches)} images have an id or digest that begins with `{text}`")]
+        )
     message = f"`{text}` is neither a target nor an image that is here"
     raise SelectionError([Problem(code="S031", message=message, hints=("`tasker-build ls` lists the targets",))])
 
@@ -332,9 +339,22 @@ def looks_like_id(text: str) -> bool:
     return 4 <= len(digits) <= 64 and not set(digits) - set("0123456789abcdef")  # noqa: PLR2004 - sha256 in hex
 
 
-def short_start(image_id: str, start: str) -> bool:
-    """Whether an id, without its algorithm, begins so."""
-    return image_id.removeprefix("sha256:").startswith(start)
+def _begins(image: Image, start: str) -> bool:
+    """Whether an image's id or one of its digests begins so, algorithms left out."""
+    names = (image.id, *(digest.partition("@")[2] for digest in image.digests))
+    return any(name.removeprefix("sha256:").startswith(start) for name in names)
+
+
+def familiar(name: str) -> str:
+    """An image's name as engines list it: without the hub's host and folder, and without a tag."""
+    slash = name.rfind("/")
+    name = name[:slash] + name[slash:].partition(":")[0] if slash >= 0 else name.partition(":")[0]
+    return name.removeprefix("docker.io/").removeprefix("library/")
+
+
+def _familiar_digest(text: str) -> str:
+    name, _, digest = text.partition("@")
+    return f"{familiar(name)}@{digest}"
 
 
 def origin(image: Image, situation: Situation) -> Origin:

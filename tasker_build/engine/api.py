@@ -67,7 +67,10 @@ class Image:
     id: str
     references: tuple[str, ...]  # name:tag, sorted
     label: ImageLabel | None
-    created: int = 0  # seconds since 1970, only to choose which of several to explain a difference by
+    created: int = 0  # seconds since 1970
+    digests: tuple[
+        str, ...
+    ] = ()  # name@sha256:…: what registries call it; on some engines, images that were only built have one, too
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +92,7 @@ class Engine(Protocol):
     """Where images live."""
 
     def images(self) -> Sequence[Image]:
-        """Every image that has a name or carries our label: one round trip."""
+        """Every image that has a name, a registry's digest or our label: one round trip."""
 
     def image(self, reference: str) -> Image | None:
         """The image of that name with its label, or None."""

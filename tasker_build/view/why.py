@@ -132,6 +132,7 @@ def _image_data(image: Image, known: Known | None) -> dict[str, Any]:
     return {
         "id": image.id,
         "references": list(image.references),
+        "digests": list(image.digests),
         "created": image.created or None,
         "project": label.project if label else None,
         "target": label.target if label else None,
@@ -176,7 +177,9 @@ def path_data(path: Sequence[str], one: str, other: str, roles: Mapping[tuple[st
 def origin_text(found: Origin, spec_files: Sequence[str]) -> str:
     """Which target an image is of, and what made it."""
     image, label = found.image, found.image.label
-    lines = [f"image {image.id}", f"  names        {', '.join(image.references) or 'none'}", f"  {found.verdict}"]
+    lines = [f"image {image.id}", f"  names        {', '.join(image.references) or 'none'}"]
+    lines += [f"  digests      {', '.join(image.digests)}"] if image.digests else []
+    lines.append(f"  {found.verdict}")
     if label is None:
         return "\n".join(lines)
     current = "what the spec asks for now" if found.current else "not what the spec asks for now"

@@ -240,6 +240,21 @@ def test_an_image_of_ours_by_every_name_it_has(root: Path, engine: TinyEngine) -
         assert "run 20300102T000000-1, Git revision abcdefabcdef" in shown
 
 
+@pytest.mark.parametrize("store", ["its configuration", "its manifest"])
+def test_an_image_by_what_registries_call_it(root: Path, engine: TinyEngine, store: str) -> None:
+    digest = "sha256:" + "c" * 64
+    # One kind of image store names images by their configuration, the other by what registries name them by.
+    image_id = digest if store == "its manifest" else "sha256:" + "d" * 64
+    label = engine.images()[1].label
+    engine.put(image_id, ["ghcr.io/me/app:1"], label, digests=[f"ghcr.io/me/app@{digest}", f"app@{digest}"])
+    for text in (f"ghcr.io/me/app@{digest}", f"ghcr.io/me/app:1@{digest}", f"docker.io/library/app@{digest}", digest, "c" * 12):
+        assert find_image(text, engine.images()).id == image_id
+    for text in (f"other@{digest}", "ghcr.io/me/app@sha256:" + "0" * 64, "0" * 64):
+        with pytest.raises(SelectionError):
+            find_image(text, engine.images())
+    assert f"digests      app@{digest}, ghcr.io" in origin_text(come(root, engine, digest), ["stacks.yaml"])
+
+
 def test_an_older_image_is_ours_and_not_current(root: Path, engine: TinyEngine) -> None:
     edit(root, "work/app/main.txt", "1", "2")
     found = come(root, engine, "demo-app:latest")
