@@ -51,6 +51,7 @@ PREVIEW: Schema = {
     "changed": said(FLAG, "whether applying the plan would do anything"),
     "steps": {"type": "array", "items": {"$ref": "#/$defs/step"}},
 }
+UNCOMMITTED = said(maybe(FLAG), "files were not as that commit has them; null: no commit is known")
 STANDING = rows(
     name=said(TEXT, "a target, or the reference of a base"),
     id=TEXT,
@@ -67,7 +68,8 @@ IMAGE = record(
     platform=WORD,
     fingerprint=WORD,
     run=said(WORD, "the run that built it, where that was here"),
-    revision=said(WORD, "the Git revision of the workspace then"),
+    revision=said(WORD, "the Git commit of the workspace then"),
+    uncommitted=UNCOMMITTED,
 )
 STEPS_RUN = rows(target=TEXT, name=TEXT, cached=FLAG, seconds=SECONDS)
 CONTAINER = record(
@@ -133,7 +135,8 @@ def schemas() -> dict[str, Schema]:
             "What `apply --format json` prints, and the summary.json of a run under .tasker-build/runs.",
             project=TEXT,
             run=said(WORD, "the folder under .tasker-build/runs; null where nothing was run"),
-            revision=said(WORD, "the Git revision of the workspace"),
+            revision=said(WORD, "the Git commit of the workspace"),
+            uncommitted=UNCOMMITTED,
             exit_code={"type": "integer"},
             plan=record(format={"const": "tasker-build preview"}, version={"const": 1}, **PREVIEW),
             results={
@@ -295,6 +298,7 @@ def _why() -> Schema:
         target=TEXT,
         run=said(WORD, "null: no run recorded here built it"),
         revision=WORD,
+        uncommitted=UNCOMMITTED,
         predicted=maybe(record(action=TEXT, reasons=TEXTS)),
         steps=STEPS_RUN,
         first_run=said({"type": ["integer", "null"]}, "index of its first step that was not cached"),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from tasker_build.engine.api import UNIQUE_TAG
 from tasker_build.errors import Problem, SelectionError
 from tasker_build.fingerprint import Group, differences, hunk_lines, hunks
-from tasker_build.plan import Action, Kind, Reason, dockerfile_reason, unique_reference
+from tasker_build.plan import UNCOMMITTED, Action, Kind, Reason, dockerfile_reason, unique_reference
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -456,7 +456,7 @@ def _judge(name: TargetName, run: str, summary: Mapping[str, Any], result: Mappi
     return StepReport(
         target=name,
         run=run,
-        revision=str(summary.get("revision", "")),
+        revision=str(summary.get("revision") or "") + (UNCOMMITTED if summary.get("uncommitted") else ""),
         action=str(step["action"]),
         reasons=reasons,
         rows=rows,

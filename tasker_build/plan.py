@@ -125,6 +125,10 @@ class Wanted:
         return str(self.places[key]) if key else ""
 
 
+UNCOMMITTED = " + uncommitted changes"
+"""What follows the commit where files were not as it has them."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Known:
     """What a record here knows of one earlier build: it makes explanations finer and never decides."""
@@ -134,7 +138,7 @@ class Known:
     spec: Mapping[str, str]
     image_id: str
     run: str = ""  # the run that built it
-    revision: str = ""  # Git revision of the workspace then; it explains and is in no fingerprint
+    revision: str = ""  # Git commit of the workspace then, and UNCOMMITTED where that is not all; it is in no fingerprint
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

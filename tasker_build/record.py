@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tasker_build.fingerprint import Fact, Group
-from tasker_build.plan import Known
+from tasker_build.plan import UNCOMMITTED, Known
 from tasker_build.spec.names import TargetName, slug
 from tasker_build.workspace import write_file
 
@@ -26,6 +26,9 @@ FOLDER = ".tasker-build"
 KEPT_FACTS = 8
 KEPT_RUNS = 20
 KEPT_DURATIONS = 5
+
+_GIT_TIMEOUT = 30
+_COMMIT = "# branch.oid "
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,19 +223,30 @@ def _known(row: Mapping[str, Any]) -> Known:
 
 
 def git_revision(folder: Path) -> str:
-    """The commit a folder's Git checkout stands on; "" where there is no Git, no repository or no commit."""
+    """The commit a folder's Git checkout stands on, and whether that is all of it.
+
+    Returns:
+        The commit, followed by UNCOMMITTED where a file of the checkout was edited, added or removed since, new files that Git
+        does not ignore included; "" where there is no Git, no repository or no commit, or Git does not say.
+    """
     import subprocess  # noqa: PLC0415 - only a build asks for it
 
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    environment["GIT_OPTIONAL_LOCKS"] = "0"  # nobody's `git commit` has to wait for a question
     try:
         done = subprocess.run(
-            ["git", "-C", str(folder), "rev-parse", "--verify", "--quiet", "HEAD"],
+            ["git", "-C", str(folder), "status", "--porcelain=v2", "--branch", "--untracked-files=normal"],
             capture_output=True,
             text=True,
-            timeout=5,
+            errors="replace",
+            timeout=_GIT_TIMEOUT,
             check=False,
             env=environment,
         )
     except (OSError, subprocess.SubprocessError):
         return ""
-    return done.stdout.strip() if done.returncode == 0 else ""
+    lines = done.stdout.splitlines() if done.returncode == 0 else []
+    commit = next((line.removeprefix(_COMMIT) for line in lines if line.startswith(_COMMIT)), "")
+    if not commit or commit == "(initial)":
+        return ""
+    return commit + (UNCOMMITTED if any(not line.startswith("#") for line in lines) else "")

@@ -68,9 +68,7 @@ class Image:
     references: tuple[str, ...]  # name:tag, sorted
     label: ImageLabel | None
     created: int = 0  # seconds since 1970
-    digests: tuple[
-        str, ...
-    ] = ()  # name@sha256:…: what registries call it; on some engines, images that were only built have one, too
+    digests: tuple[str, ...] = ()  # name@sha256:…: what registries call it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

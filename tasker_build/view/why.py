@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from tasker_build.plan import Action, short_id
-from tasker_build.view.document import document
+from tasker_build.plan import UNCOMMITTED, Action, short_id
+from tasker_build.view.document import document, revision_data
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -79,7 +79,12 @@ def _record_words(known: Known | None) -> str:
     if known is None:
         return "; no record of its build here"
     run = f", run {known.run}" if known.run else ""
-    return run + (f", Git revision {known.revision[:12]}" if known.revision else "")
+    return run + _revision_words(known.revision)
+
+
+def _revision_words(revision: str) -> str:
+    commit, rest = revision.removesuffix(UNCOMMITTED), UNCOMMITTED if revision.endswith(UNCOMMITTED) else ""
+    return f", Git revision {commit[:12]}{rest}" if commit else ""
 
 
 def _when(image: Image, known: Known | None) -> str:
@@ -139,7 +144,7 @@ def _image_data(image: Image, known: Known | None) -> dict[str, Any]:
         "platform": label.platform if label else None,
         "fingerprint": label.fingerprint if label else None,
         "run": (known.run or None) if known else None,
-        "revision": (known.revision or None) if known else None,
+        **revision_data(known.revision if known else ""),
     }
 
 
@@ -209,8 +214,7 @@ def origin_data(found: Origin, spec_files: Sequence[str]) -> dict[str, Any]:
 def steps_text(report: StepReport) -> str:
     """What was predicted, what BuildKit did, and every wrong guess."""
     reasons = f" ({', '.join(report.reasons)})" if report.reasons else ""
-    revision = f", Git revision {report.revision[:12]}" if report.revision else ""
-    lines = [f"{report.target} in run {report.run}{revision}: predicted {report.action}{reasons}"]
+    lines = [f"{report.target} in run {report.run}{_revision_words(report.revision)}: predicted {report.action}{reasons}"]
     width = max((len(row.target) for row in report.rows), default=0)
     for i, row in enumerate(report.rows):
         did = "cached" if row.cached else f"ran {row.seconds:.1f}s"
@@ -230,7 +234,7 @@ def steps_data(report: StepReport) -> dict[str, Any]:
         "kind": "steps",
         "target": report.target,
         "run": report.run,
-        "revision": report.revision or None,
+        **revision_data(report.revision),
         "predicted": {"action": report.action, "reasons": list(report.reasons)},
         "steps": [{"target": row.target, "name": row.name, "cached": row.cached, "seconds": row.seconds} for row in report.rows],
         "first_run": report.first_run,
@@ -244,7 +248,7 @@ def no_steps_data(target: str) -> dict[str, Any]:
         "kind": "steps",
         "target": target,
         "run": None,
-        "revision": None,
+        **revision_data(""),
         "predicted": None,
         "steps": [],
         "first_run": None,

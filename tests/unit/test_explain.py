@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from typing import TYPE_CHECKING, Any
 
@@ -339,6 +340,32 @@ def test_a_summary_that_cannot_be_read_counts_as_none(broken: Any) -> None:
     assert judge_steps(T("app"), iter([("r", broken)])) is None
 
 
+def edit_a_file(root: Path) -> None:
+    edit(root, "work/app/main.txt", "1", "2")
+
+
+def add_a_file(root: Path) -> None:
+    (root / "work/app/new.txt").write_text("")
+
+
+def remove_a_file(root: Path) -> None:
+    (root / "tpl/base.j2").unlink()
+
+
+def test_uncommitted_changes_are_said_with_the_commit(root: Path) -> None:
+    engine = TinyEngine()
+    build_all(engine, root, revision="abcdef" * 6 + "0123 + uncommitted changes")
+    assert "Git revision abcdefabcdef + uncommitted changes" in explanation_text(why(root, engine, "app"))
+    found = come(root, engine, "demo-app:latest")
+    assert "Git revision abcdefabcdef + uncommitted changes" in origin_text(found, ["stacks.yaml"])
+    data = origin_data(found, [])["image"]
+    assert (data["revision"], data["uncommitted"]) == ("abcdef" * 6 + "0123", True)
+    report = judge_steps(T("app"), iter([("r1", summary("rebuild", ["context"], [("app", False)]) | {"uncommitted": True})]))
+    assert report is not None
+    assert f"Git revision {'f' * 12} + uncommitted changes: predicted" in steps_text(report)
+    assert steps_data(report)["revision"] == "f" * 40
+
+
 def test_the_revision_is_in_the_record_and_in_no_fingerprint(root: Path, engine: TinyEngine) -> None:
     assert git_revision(root / "nowhere") == ""
     before = {name: item.facts.fingerprint for name, item in Project.open([root / "stacks.yaml"]).wanted.items()}
@@ -347,7 +374,16 @@ def test_the_revision_is_in_the_record_and_in_no_fingerprint(root: Path, engine:
     assert git_revision(root / "work") == ""
     subprocess.run([*command, "commit", "-q", "--allow-empty", "-m", "x"], check=True)
     revision = git_revision(root / "work")
-    assert len(revision) == 40
+    assert re.fullmatch(r"[0-9a-f]{40} \+ uncommitted changes", revision)
+    subprocess.run([*command, "add", "."], check=True)
+    subprocess.run([*command, "commit", "-q", "-m", "x"], check=True)
+    revision = git_revision(root / "work")
+    assert re.fullmatch(r"[0-9a-f]{40}", revision)
+    for change in (edit_a_file, add_a_file, remove_a_file):
+        change(root)
+        assert git_revision(root / "work") == f"{revision} + uncommitted changes", change.__name__
+        subprocess.run([*command, "stash", "-q", "--include-untracked"], check=True)
+        assert git_revision(root / "work") == revision
     assert before == {name: item.facts.fingerprint for name, item in Project.open([root / "stacks.yaml"]).wanted.items()}
 
 
