@@ -139,6 +139,7 @@ class Executor:
         self.project, self.engine, self.plan = project, engine, plan
         self.jobs, self.run, self.secrets, self.fail_fast = jobs, run, secrets, fail_fast
         self.revision = revision
+        self.engine_id = ""
         self.steps = {step.target: step for step in plan.steps}
         self.ids: dict[str, str] = {step.target: step.image_id for step in plan.steps if step.image_id}
         self.redone: set[str] = set()
@@ -151,6 +152,7 @@ class Executor:
         Raises:
             EngineError: the engine does not answer any more.
         """
+        self.engine_id = self.engine.identity()
         for image in self.engine.images():
             self.ids.update((reference, image.id) for reference in image.references)
             if image.label and image.label.redone:
@@ -280,7 +282,9 @@ class Executor:
         self.ids[name] = image_id
         if any(reason.kind is Kind.FORCED for reason in active.step.reasons):
             self.redone.add(active.step.unique_reference)
-        self.project.records.remember(self.project.wanted[name], image_id, run=self.run.name, revision=self.revision)
+        self.project.records.remember(
+            self.project.wanted[name], image_id, run=self.run.name, revision=self.revision, engine=self.engine_id
+        )
         own = [
             vertex
             for vertex in active.build.progress.steps()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from tasker_build.engine.api import UNIQUE_TAG
 from tasker_build.errors import Problem, SelectionError
 from tasker_build.fingerprint import Group, differences, hunk_lines, hunks
-from tasker_build.plan import UNCOMMITTED, Action, Kind, Reason, dockerfile_reason, unique_reference
+from tasker_build.plan import UNCOMMITTED, Action, Kind, Reason, dockerfile_reason, preference, unique_reference
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -113,14 +113,13 @@ class _Baselines:
 
     def of(self, name: TargetName) -> Image | None:
         item = self.situation.wanted[name]
-        human = {self.names.get(f"{item.image}:{tag}") for tag in item.tags}
+        human = frozenset(self.names.get(f"{item.image}:{tag}") for tag in item.tags)
         found = [
-            (image.label.fingerprint == item.facts.fingerprint, image.id in human, image.created, image.id, image)
+            (image.label.fingerprint == item.facts.fingerprint, preference(image, item.platform, human), image)
             for image in self.by_target.get(name, ())
-            if image.label is not None and image.label.platform == item.platform
-            if unique_reference(item.image, image.label.fingerprint) in image.references
+            if image.label is not None and unique_reference(item.image, image.label.fingerprint) in image.references
         ]
-        return max(found, key=lambda row: row[:4])[4] if found else None
+        return max(found, key=lambda row: row[:2])[2] if found else None
 
 
 def _record(situation: Situation, name: TargetName, image: Image | None) -> Known | None:
@@ -379,7 +378,8 @@ def origin(image: Image, situation: Situation) -> Origin:
     else:
         verdict = "ours: its unique tag agrees with its label"
     known = _record(situation, name, image) if name is not None and mine else None
-    if agrees and name is not None and mine and known is None and (name, label.fingerprint) in situation.known:
+    noted = situation.known.get((name, label.fingerprint)) if name is not None and mine and known is None else None
+    if agrees and noted is not None and not situation.observed.is_another_engine(noted.engine):
         agrees, verdict = False, "not ours: it has our unique tag, but the image built here under that tag was another"
     return Origin(
         image=image,

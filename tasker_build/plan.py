@@ -11,7 +11,7 @@ from tasker_build.fingerprint import SCHEMA, Difference, Facts, Group, differenc
 from tasker_build.spec.names import TargetName
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from tasker_build.engine.api import ImageLabel
     from tasker_build.errors import Span
@@ -138,6 +138,7 @@ class Known:
     spec: Mapping[str, str]
     image_id: str
     run: str = ""  # the run that built it
+    engine: str = ""  # id of the engine that has it; "" in records of earlier versions
     revision: str = ""  # Git commit of the workspace then, and UNCOMMITTED where that is not all; it is in no fingerprint
 
 
@@ -147,6 +148,11 @@ class Observed:
 
     images: Sequence[Image] = ()
     asked: bool = True  # False: offline, nothing was observed
+    engine: str = ""  # its id; "" where it was not asked for
+
+    def is_another_engine(self, engine: str) -> bool:
+        """Whether an id is known to be that of another engine than this one."""
+        return bool(self.engine and engine) and self.engine != engine
 
     def names(self) -> Mapping[str, str]:
         """Every reference that is there → its image's id."""
@@ -163,6 +169,11 @@ class Plan:
     def changed(self) -> bool:
         """Whether applying the plan would do anything."""
         return any(step.action not in {Action.KEEP, Action.FORGET} for step in self.steps)
+
+
+def depends_on_engine(plan: Plan) -> bool:
+    """Whether the plan says something of what was built here that would be another thing for images of another engine."""
+    return any(reason.kind in {Kind.MISSING, Kind.NOT_OURS} for step in plan.steps for reason in step.reasons)
 
 
 def states(plan: Plan) -> Mapping[TargetName, frozenset[str]]:
@@ -248,17 +259,18 @@ class _Planner:
         self.actions: dict[TargetName, Action] = {}
         self.ids: dict[TargetName, str | None] = {}
 
-    def ours(self, target: str, repository: str, platform: str | None = None) -> Iterator[Image]:
+    def ours(self, target: str, repository: str) -> Iterator[Image]:
         """Images that are really ours: label and unique tag are there and agree."""
         for image, label in self.labelled.get(target, ()):
-            if platform is not None and label.platform != platform:
-                continue
             if unique_reference(repository, label.fingerprint) in image.references:
                 yield image
 
     def step(self, item: Wanted) -> Step:
-        images = list(self.ours(item.name, item.image, item.platform))
-        match = next((image for image in images if image.label and image.label.fingerprint == item.facts.fingerprint), None)
+        images = list(self.ours(item.name, item.image))
+        wanted = (item.facts.fingerprint, item.platform)
+        match = next(
+            (image for image in images if image.label and (image.label.fingerprint, image.label.platform) == wanted), None
+        )
         reasons = tuple(sorted(self._reasons(item, images, match), key=lambda reason: list(Kind).index(reason.kind)))
         if any(reason.kind is not Kind.TAG for reason in reasons):
             # What is built is tagged anyway.
@@ -299,9 +311,12 @@ class _Planner:
             yield from self._standing(item, match)
             return
         latest = self._latest(item, images)
-        if latest is not None:
+        known = self.known.get((item.name, item.facts.fingerprint))
+        if latest is not None and latest.label is not None and (known is None or latest.label.platform == item.platform):
             yield from self._changes(item, latest)
-        elif (item.name, item.facts.fingerprint) in self.known:
+        elif known is not None and self.observed.is_another_engine(known.engine):
+            yield Reason(kind=Kind.NEW, evidence="no image of this target on this engine; it was built on another one")
+        elif known is not None:
             yield Reason(
                 kind=Kind.MISSING,
                 evidence=f"{unique_reference(item.image, item.facts.fingerprint)} was built here and is gone",
@@ -310,10 +325,9 @@ class _Planner:
             yield Reason(kind=Kind.NEW, evidence="no image of this target is here")
 
     def _latest(self, item: Wanted, images: Sequence[Image]) -> Image | None:
-        """The image people use now, else the newest: what a difference is explained against."""
-        human = {self.references.get(f"{item.image}:{tag}") for tag in item.tags}
-        ordered = sorted(images, key=lambda image: (image.id in human, image.created, image.id))
-        return ordered[-1] if ordered else None
+        """What a difference is explained against."""
+        human = frozenset(self.references.get(f"{item.image}:{tag}") for tag in item.tags)
+        return max(images, key=lambda image: preference(image, item.platform, human), default=None)
 
     def _tag_reasons(self, item: Wanted, match: Image | None) -> Iterator[Reason]:
         """Names for people that stand on something else than the image they should."""
@@ -328,7 +342,7 @@ class _Planner:
     def _standing(self, item: Wanted, match: Image) -> Iterator[Reason]:
         """What an image with the right fingerprint stands on: a parent may have been made again, a local base replaced."""
         known = self.known.get((item.name, item.facts.fingerprint))
-        if known is not None and known.image_id != match.id:
+        if known is not None and known.image_id != match.id and not self.observed.is_another_engine(known.engine):
             reference = unique_reference(item.image, item.facts.fingerprint)
             evidence = f"{reference} is {short_id(match.id)}; what was built here is {short_id(known.image_id)}"
             yield Reason(kind=Kind.NOT_OURS, evidence=evidence)
@@ -361,7 +375,11 @@ class _Planner:
             )
         for group in Group:
             if group in changed:
-                yield from self._explain(item, group, [d for d in found if d.group is group], known)
+                rows = [d for d in found if d.group is group]
+                if group is Group.SPEC and known is None and label.platform != item.platform:
+                    # The label itself says so much.
+                    rows = [Difference(group=group, label="platform", old=label.platform, new=item.platform)]
+                yield from self._explain(item, group, rows, known)
 
     def _explain(self, item: Wanted, group: Group, found: Sequence[Difference], known: Known | None) -> Iterator[Reason]:
         nothing = "no record here: group only"
@@ -439,6 +457,15 @@ def _what(image: Image | None, item: Wanted, image_id: str) -> str:
     if reference not in image.references:
         return f"{short_id(image_id)}, made by hand from an image of ours (it carries our label, not our tag)"
     return f"our image of fingerprint {image.label.fingerprint[:12]}"
+
+
+def preference(image: Image, platform: str, human: Collection[str | None]) -> tuple[bool, bool, int, str]:
+    """Orders a target's images by how well a difference is explained against them.
+
+    The wanted platform's come last, there the one that people use now, else the newest.
+    """
+    same_platform = image.label is not None and image.label.platform == platform
+    return same_platform, image.id in human, image.created, image.id
 
 
 def short_id(image_id: str) -> str:

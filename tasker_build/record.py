@@ -51,7 +51,7 @@ class Records:
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return {}
 
-    def remember(self, wanted: Wanted, image_id: str, *, run: str = "", revision: str = "") -> None:
+    def remember(self, wanted: Wanted, image_id: str, *, run: str = "", revision: str = "", engine: str = "") -> None:
         """Note what a build was made from, the newest last."""
         known = self._read(wanted.name)
         known.pop(wanted.facts.fingerprint, None)
@@ -62,19 +62,26 @@ class Records:
             image_id=image_id,
             run=run,
             revision=revision,
+            engine=engine,
         )
         rows = [_row(fingerprint, item) for fingerprint, item in list(known.items())[-KEPT_FACTS:]]
         self._write(self._path(wanted.name), {"target": wanted.name, "builds": rows})
 
-    def adopt(self, wanted: Wanted, image_id: str) -> None:
-        """Note what an image that was there before this folder knew of it is made from: its label says it is this."""
+    def adopt(self, wanted: Wanted, image_id: str, engine: Callable[[], str] = str) -> None:
+        """Note what an image that was there before this folder knew of it is made from: its label says it is this.
+
+        Args:
+            wanted: what its label says it is.
+            image_id: its id.
+            engine: asks for the id of the engine that has it; only called for what is noted.
+        """
         try:
             text = self._path(wanted.name).read_text()
         except OSError:
             text = ""
         # A record of its own is read as it is written here; nothing else in it could be this fingerprint.
         if f'"{wanted.facts.fingerprint}"' not in text:
-            self.remember(wanted, image_id)
+            self.remember(wanted, image_id, engine=engine())
 
     def _write(self, path: Path, value: Any) -> None:
         self.make()
@@ -203,6 +210,7 @@ def _row(fingerprint: str, known: Known) -> dict[str, Any]:
         "fingerprint": fingerprint,
         "image": known.image_id,
         "run": known.run,
+        "engine": known.engine,
         "revision": known.revision,
         "spec": dict(known.spec),
         "templates": dict(known.templates),
@@ -218,6 +226,7 @@ def _known(row: Mapping[str, Any]) -> Known:
         spec=dict(row["spec"]) if isinstance(row["spec"], dict) else {},  # one digest of all, in records of earlier versions
         image_id=str(row["image"]),
         run=str(row.get("run", "")),
+        engine=str(row.get("engine", "")),
         revision=str(row.get("revision", "")),
     )
 

@@ -106,7 +106,8 @@ def _situation(project: Project) -> Situation:
     from tasker_build.plan import Observed, make_plan  # noqa: PLC0415
 
     wanted = project.wanted
-    observed = Observed(images=DockerEngine.connect().images())
+    engine = DockerEngine.connect()
+    observed = Observed(images=engine.images(), engine=engine.identity())
     known = project.records.known(project.order)
     selected = frozenset(project.order)
     plan = make_plan(project.spec.project, tuple(wanted.values()), observed, known=known, selected=selected)

@@ -95,6 +95,9 @@ class Engine(Protocol):
     def image(self, reference: str) -> Image | None:
         """The image of that name with its label, or None."""
 
+    def identity(self) -> str:
+        """Its own id, the same whatever endpoint it is reached by: a round trip of its own."""
+
     def tag(self, image_id: str, reference: str) -> None:
         """Give an image a further name."""
 

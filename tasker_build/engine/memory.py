@@ -47,6 +47,9 @@ class MemoryEngine:
     def image(self, reference: str) -> Image | None:
         return self._named(self.stored[self.names[reference]]) if reference in self.names else None
 
+    def identity(self) -> str:
+        return "memory"
+
     def tag(self, image_id: str, reference: str) -> None:
         self.names[reference] = image_id
 

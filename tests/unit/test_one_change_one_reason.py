@@ -15,7 +15,7 @@ import pytest
 from tasker_build.cli.planning import plan_project
 from tasker_build.fingerprint import SCHEMA
 from tasker_build.plan import Kind, unique_reference
-from tasker_build.project import Project
+from tasker_build.project import Project, host_platform
 from tasker_build.spec.model import TargetName
 from tests.conftest import REPOSITORY, write_files
 from tests.unit.tiny import BASE, TinyEngine, build_all, edit
@@ -58,7 +58,7 @@ targets:
     "tpl/app.j2": (
         '{% import "common.j2" as common %}\nFROM {{ images[0][1] }} AS made\nARG FLAVOUR\nCOPY app/ /app/\n'
         "{{ common.note(target.vars.word) }}\nRUN cat /app/main.txt\n"
-        "FROM {{ images[1][1] }}\n{% for name, value in target.env.items() %}\nENV {{ name }}={{ value }}\n{% endfor %}\n"
+        "FROM {{ images[1][1] }} AS last\n{% for name, value in target.env.items() %}\nENV {{ name }}={{ value }}\n{% endfor %}\n"
         "COPY --from=made /app /app\n"
     ),
     "work/lib/a.txt": "1\n",
@@ -132,6 +132,8 @@ def an_older_schema(root: Path, engine: TinyEngine) -> None:
     engine.put(image.id, [unique_reference("demo-other", "0" * 64), "demo-other:latest"], old)
 
 
+OTHER_PLATFORM = "linux/arm64" if host_platform() == "linux/amd64" else "linux/amd64"
+
 # What changes → the target it changes, the one reason, and its evidence; `app` stands on `base`.
 REASONS: dict[str, tuple[Change, str, Kind, str, str]] = {
     # name: (change, target, kind, evidence, a detail)
@@ -157,6 +159,11 @@ REASONS: dict[str, tuple[Change, str, Kind, str, str]] = {
     "a value of the spec": (spec("calm", "wild"), "app", Kind.SPEC, "targets.app.env.MOOD @stacks.yaml:18:17", r"\+ ENV MOOD=wild"),
     "a variable": (spec("hello", "hi"), "app", Kind.SPEC, "targets.app.vars.word, vars.greeting @stacks.yaml:20:18, stacks.yaml:5:18", r"- RUN echo hello"),
     "the network": (spec("    env:", "    network: none\n    env:"), "app", Kind.SPEC, "network default → none @stacks.yaml:18:14", ""),
+    "the platform": (
+        spec("    env:", f"    platforms: [{OTHER_PLATFORM}]\n    env:"),
+        "app", Kind.SPEC, f"platform {host_platform()} → {OTHER_PLATFORM} @stacks.yaml:18:16", "",
+    ),
+    "the stage": (spec("    env:", "    stage: last\n    env:"), "app", Kind.SPEC, 'stage "" → last @stacks.yaml:18:12', ""),
     "a secret's version": (spec('version: "1"', 'version: "2"'), "app", Kind.SECRET, r"token optional, version 1 → optional, version 2 @stacks.yaml:19:14", ""),
     "a secret that must be there": (spec('version: "1"', 'version: "1", required: true'), "app", Kind.SECRET, "token optional, version 1 → required and not here, version 1 @stacks.yaml:19:14", ""),
     "an image that was removed": (lose, "other", Kind.MISSING, r"demo-other:tb-\w{12} was built here and is gone", ""),
@@ -211,9 +218,10 @@ def test_without_a_record_the_kind_is_known_and_that_no_record_is_here(root: Pat
     shutil.rmtree(root / ".tasker-build")
     ((found_kind, evidence, _),) = stale(root, engine).pop(target)
     # Instructions of a Dockerfile can come from the template or from the spec; only a record knows which.
-    network = what == "the network"
-    assert found_kind is (Kind.TEMPLATE if kind is Kind.SPEC and not network else kind)
-    assert evidence.startswith("no record here: group only")
+    in_dockerfile = kind is Kind.SPEC and what not in {"the network", "the platform", "the stage"}
+    assert found_kind is (Kind.TEMPLATE if in_dockerfile else kind)
+    # The platform is on the image by name.
+    assert evidence.startswith("platform " if what == "the platform" else "no record here: group only")
 
 
 def test_a_base_that_moved_rebuilds_what_stands_on_it_and_says_from_where_to_where(root: Path, engine: TinyEngine) -> None:
@@ -257,6 +265,48 @@ def test_what_is_forced_says_so(root: Path, engine: TinyEngine) -> None:
 def test_a_new_target_is_new_and_nothing_else_is(root: Path, engine: TinyEngine) -> None:
     edit(root, "stacks.yaml", "  other:\n", "  fresh: {template: base.j2, from: {system: debian}, context: [other]}\n  other:\n")
     assert stale(root, engine) == {"fresh": [(Kind.NEW, "no image of this target is here", ())]}
+
+
+def test_another_engine_is_no_loss(root: Path, engine: TinyEngine) -> None:
+    lose(root, engine)
+    engine.id = "ANOTHER"
+    evidence = "no image of this target on this engine; it was built on another one"
+    assert stale(root, engine) == {"other": [(Kind.NEW, evidence, ())]}
+
+
+def test_an_image_of_another_engine_is_not_taken_for_the_one_built_here(root: Path, engine: TinyEngine) -> None:
+    forge(root, engine)
+    engine.tag("sha256:by-hand", "demo-other:latest")
+    assert [kind for kind, _, _ in stale(root, engine)["other"]] == [Kind.NOT_OURS]
+    engine.id = "ANOTHER"
+    assert stale(root, engine) == {}
+
+
+def test_an_image_of_the_wanted_platform_that_was_here_is_gone_whatever_others_are(root: Path, engine: TinyEngine) -> None:
+    edit(root, "stacks.yaml", "    context: [other]\n", f"    context: [other]\n    platforms: [{OTHER_PLATFORM}]\n")
+    build_all(engine, root)
+    assert stale(root, engine) == {}
+    engine.remove(wanted_tag(root, "other"))
+    ((kind, _, _),) = stale(root, engine)["other"]
+    assert kind is Kind.MISSING
+
+
+def test_an_engine_is_asked_who_it_is_only_where_it_matters(
+    root: Path, engine: TinyEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def identity() -> str:
+        asked.append(1)
+        return "ENGINE"
+
+    monkeypatch.setattr(engine, "identity", identity)
+    edit(root, "work/app/main.txt", "1", "2")
+    stale(root, engine)
+    assert not asked
+    lose(root, engine)
+    assert stale(root, engine)["other"][0][0] is Kind.MISSING
+    assert asked == [1]
 
 
 def test_a_moved_tag_is_put_back_without_a_build(root: Path, engine: TinyEngine) -> None:
