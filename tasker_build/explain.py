@@ -469,6 +469,7 @@ def _wrong_guesses(
 ) -> Iterator[Guess]:
     own = [row for row in rows if row.target == name]
     # An image that was not there has to be made again, cached or not: that is no guess about its content.
+    reasons = [kind for kind in reasons if kind != Kind.FAILED_BEFORE.value]
     if own and all(row.cached for row in own) and reasons and set(reasons) <= _CHANGES:
         why = f"predicted to change ({', '.join(reasons)}), and BuildKit had every one of its {len(own)} steps"
         end = "; the parent came out as before" if set(reasons) == {Kind.PARENT.value} else ""

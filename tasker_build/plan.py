@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -11,7 +12,7 @@ from tasker_build.fingerprint import SCHEMA, Difference, Facts, Group, differenc
 from tasker_build.spec.names import TargetName
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from tasker_build.engine.api import ImageLabel
     from tasker_build.errors import Span
@@ -65,6 +66,8 @@ class Kind(StrEnum):
     SECRET = "secret"  # noqa: S105 - a kind of reason
     PARENT = "parent"
     TAG = "tag"
+    AGE = "age"
+    FAILED_BEFORE = "failed-before"  # never a reason by itself
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,6 +115,7 @@ class Wanted:
     tags: tuple[str, ...]
     platform: str
     parents: tuple[TargetName, ...]
+    refresh: str = ""  # an image older than this is built again: 7d
     bases: tuple[str, ...]  # references
     templates: Mapping[str, str] = field(default_factory=dict)  # template → digest
     included_by: Mapping[str, str] = field(default_factory=dict)  # template → the one that asks for it
@@ -204,6 +208,8 @@ def make_plan(
     known: Mapping[tuple[TargetName, str], Known],
     selected: frozenset[TargetName],
     forced: frozenset[TargetName] = frozenset(),
+    failed: Callable[[TargetName], str] = lambda _: "",
+    now: float | None = None,
 ) -> Plan:
     """Compare what the spec asks for with what the engine has.
 
@@ -214,8 +220,10 @@ def make_plan(
         known: (target, fingerprint) → what a record here knows.
         selected: the targets asked for; stale ancestors of theirs are added and marked.
         forced: targets to build whatever their state.
+        failed: says the run in which a target's last build failed, "" where it did not.
+        now: seconds since 1970; None: no image counts as too old.
     """
-    planner = _Planner(project, wanted, observed, known, forced)
+    planner = _Planner(project, wanted, observed, known, forced, failed, now)
     steps = {item.name: planner.step(item) for item in wanted}
     chosen = _with_stale_ancestors(wanted, steps, selected)
     listed = [steps[item.name] for item in wanted if item.name in chosen]
@@ -246,8 +254,11 @@ class _Planner:
         observed: Observed,
         known: Mapping[tuple[TargetName, str], Known],
         forced: frozenset[TargetName],
+        failed: Callable[[TargetName], str],
+        now: float | None,
     ) -> None:
         self.project, self.observed, self.known, self.forced = project, observed, known, forced
+        self.failed, self.now = failed, now
         self.references = observed.names()
         self.by_id = {image.id: image for image in observed.images}
         self.labelled: dict[str, list[tuple[Image, ImageLabel]]] = {}
@@ -276,6 +287,8 @@ class _Planner:
             # What is built is tagged anyway.
             reasons = tuple(reason for reason in reasons if reason.kind is not Kind.TAG)
         action = self._action(reasons)
+        if action.builds and (run := self.failed(item.name)):
+            reasons += (Reason(kind=Kind.FAILED_BEFORE, evidence=f"its last build failed: {_run_words(run)}"),)
         keeps = action in {Action.KEEP, Action.RETAG}
         self.actions[item.name] = action
         self.ids[item.name] = match.id if match and keeps else None
@@ -309,8 +322,11 @@ class _Planner:
         yield from self._tag_reasons(item, match)
         if match is not None:
             yield from self._standing(item, match)
+            yield from self._age(item, match)
             return
         latest = self._latest(item, images)
+        if latest is not None:
+            yield from self._age(item, latest)
         known = self.known.get((item.name, item.facts.fingerprint))
         if latest is not None and latest.label is not None and (known is None or latest.label.platform == item.platform):
             yield from self._changes(item, latest)
@@ -328,6 +344,17 @@ class _Planner:
         """What a difference is explained against."""
         human = frozenset(self.references.get(f"{item.image}:{tag}") for tag in item.tags)
         return max(images, key=lambda image: preference(image, item.platform, human), default=None)
+
+    def _age(self, item: Wanted, image: Image) -> Iterator[Reason]:
+        """What is older than the target's `refresh` allows."""
+        if not item.refresh or self.now is None or image.label is None or image.label.platform != item.platform:
+            return
+        built = image.label.built or image.created
+        age = self.now - built
+        if age > int(item.refresh[:-1]) * _SECONDS[item.refresh[-1]]:
+            when = f"built {_age_words(age)} ago" if built else "nobody knows when it was built"
+            place = item.place(f"targets.{item.name}.refresh")
+            yield Reason(kind=Kind.AGE, evidence=f"{when}, refresh: {item.refresh}", place=place)
 
     def _tag_reasons(self, item: Wanted, match: Image | None) -> Iterator[Reason]:
         """Names for people that stand on something else than the image they should."""
@@ -466,6 +493,22 @@ def preference(image: Image, platform: str, human: Collection[str | None]) -> tu
     """
     same_platform = image.label is not None and image.label.platform == platform
     return same_platform, image.id in human, image.created, image.id
+
+
+_SECONDS = {"h": 3600, "d": 86400, "w": 7 * 86400}
+_FULL_DAYS = 2
+
+
+def _age_words(seconds: float) -> str:
+    """An age as people say it, whole and rounded down."""
+    days, hours = int(seconds // _SECONDS["d"]), int(seconds // _SECONDS["h"])
+    return f"{days} days" if days >= _FULL_DAYS else f"{hours} hour{'s' if hours != 1 else ''}"
+
+
+def _run_words(run: str) -> str:
+    """A run and the time in its name."""
+    match = re.match(r"(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)", run)
+    return f"run {run}, {match[1]}-{match[2]}-{match[3]} {match[4]}:{match[5]} UTC" if match else f"run {run}"
 
 
 def short_id(image_id: str) -> str:

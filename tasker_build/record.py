@@ -9,7 +9,7 @@ import os
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tasker_build.fingerprint import Fact, Group
 from tasker_build.plan import UNCOMMITTED, Known
@@ -37,23 +37,25 @@ class Records:
 
     folder: Path
 
-    def known(self, names: Sequence[TargetName]) -> Mapping[tuple[TargetName, str], Known]:
+    def known(self, names: Sequence[TargetName]) -> KnownBuilds:
         """What earlier builds of these targets were made from; what cannot be read is as if it were not there."""
-        return _KnownBuilds(names, self._read)
+        return KnownBuilds(names, self._read)
 
     def _path(self, name: str) -> Path:
         return self.folder / "targets" / f"{slug(name)}.json"
 
-    def _read(self, name: TargetName) -> dict[str, Known]:
+    def _read(self, name: TargetName) -> _Target:
         try:
             value: Any = json.loads(self._path(name).read_text())
-            return {row["fingerprint"]: _known(row) for row in value["builds"]} if value["target"] == name else {}
+            if value["target"] != name:
+                return _Target({}, "")
+            return _Target({row["fingerprint"]: _known(row) for row in value["builds"]}, str(value.get("failed", "")))
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-            return {}
+            return _Target({}, "")
 
     def remember(self, wanted: Wanted, image_id: str, *, run: str = "", revision: str = "", engine: str = "") -> None:
-        """Note what a build was made from, the newest last."""
-        known = self._read(wanted.name)
+        """Note what a build was made from, the newest last; an earlier failure is none any more."""
+        known = self._read(wanted.name).builds
         known.pop(wanted.facts.fingerprint, None)
         known[wanted.facts.fingerprint] = Known(
             facts=wanted.facts.facts,
@@ -64,8 +66,15 @@ class Records:
             revision=revision,
             engine=engine,
         )
+        self._write_target(wanted.name, known)
+
+    def note_failure(self, name: TargetName, run: str) -> None:
+        """Note the run in which a target could not be built."""
+        self._write_target(name, self._read(name).builds, run)
+
+    def _write_target(self, name: TargetName, known: Mapping[str, Known], failed: str = "") -> None:
         rows = [_row(fingerprint, item) for fingerprint, item in list(known.items())[-KEPT_FACTS:]]
-        self._write(self._path(wanted.name), {"target": wanted.name, "builds": rows})
+        self._write(self._path(name), {"target": name, "builds": rows} | ({"failed": failed} if failed else {}))
 
     def adopt(self, wanted: Wanted, image_id: str, engine: Callable[[], str] = str) -> None:
         """Note what an image that was there before this folder knew of it is made from: its label says it is this.
@@ -139,17 +148,29 @@ class Records:
             self._write(self.folder / "rendered.json", paths)
 
 
-class _KnownBuilds(Mapping[tuple["TargetName", str], Known]):
+class _Target(NamedTuple):
+    builds: dict[str, Known]  # by fingerprint
+    failed: str  # the run in which its last build failed
+
+
+class KnownBuilds(Mapping[tuple["TargetName", str], Known]):
     """Builds by target and fingerprint; a target's file is read when it is asked for: a plan needs few of them."""
 
-    def __init__(self, names: Sequence[TargetName], read: Callable[[TargetName], Mapping[str, Known]]) -> None:
+    def __init__(self, names: Sequence[TargetName], read: Callable[[TargetName], _Target]) -> None:
         self._names, self._reader = names, read
-        self._targets: dict[TargetName, Mapping[str, Known]] = {}
+        self._targets: dict[TargetName, _Target] = {}
 
-    def _read(self, name: TargetName) -> Mapping[str, Known]:
+    def failed(self, name: TargetName) -> str:
+        """The run in which a target's last build failed; "" where it did not."""
+        return self._of(name).failed
+
+    def _of(self, name: TargetName) -> _Target:
         if name not in self._targets:
             self._targets[name] = self._reader(name)
         return self._targets[name]
+
+    def _read(self, name: TargetName) -> Mapping[str, Known]:
+        return self._of(name).builds
 
     def __getitem__(self, key: tuple[TargetName, str]) -> Known:
         return self._read(key[0])[key[1]]

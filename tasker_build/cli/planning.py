@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import time
 from dataclasses import replace
 from hashlib import sha256
 from typing import TYPE_CHECKING, Protocol
@@ -58,13 +59,16 @@ def _plan(project: Project, observed: Observed, selection: Sequence[str], forced
     wanted = tuple(project.wanted.values())
     selected = _selected(project, selection) if selection else frozenset(project.wanted)
     rebuild = _selected(project, forced) if forced else frozenset[TargetName]()
+    known = project.records.known(project.order)
     return make_plan(
         project.head.project,
         wanted,
         observed,
-        known=project.records.known(project.order),
+        known=known,
         selected=selected | rebuild,
         forced=rebuild,
+        failed=known.failed,
+        now=time.time(),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -110,7 +111,15 @@ def _situation(project: Project) -> Situation:
     observed = Observed(images=engine.images(), engine=engine.identity())
     known = project.records.known(project.order)
     selected = frozenset(project.order)
-    plan = make_plan(project.spec.project, tuple(wanted.values()), observed, known=known, selected=selected)
+    plan = make_plan(
+        project.spec.project,
+        tuple(wanted.values()),
+        observed,
+        known=known,
+        selected=selected,
+        failed=known.failed,
+        now=time.time(),
+    )
     lines = {
         name: (
             f"{project.spec.output}/{project.spec.targets[name].dockerfile}",

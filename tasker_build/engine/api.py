@@ -26,6 +26,7 @@ class ImageLabel:
     fingerprint: str
     groups: Mapping[str, str]
     built_on: Mapping[str, str] = field(default_factory=dict)  # parent target or base reference → image id
+    built: int = 0  # seconds since 1970, where `refresh` asks for it: an image without steps of its own has the time of its base
     redone: bool = False  # its steps were run again although BuildKit had them: only the image itself stands for it
 
     def dump(self) -> str:
@@ -38,7 +39,8 @@ class ImageLabel:
             "fp": self.fingerprint,
             "groups": dict(self.groups),
             "on": dict(self.built_on),
-        } | ({"redone": True} if self.redone else {})
+        }
+        value |= ({"redone": True} if self.redone else {}) | ({"built": self.built} if self.built else {})
         return json.dumps(value, sort_keys=True, separators=(",", ":"))
 
     @classmethod
@@ -55,6 +57,7 @@ class ImageLabel:
                 groups={str(k): str(v) for k, v in value["groups"].items()},
                 built_on={str(k): str(v) for k, v in value["on"].items()},
                 redone=bool(value.get("redone", False)),
+                built=int(value.get("built", 0)),
             )
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return None

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from tasker_build.plan import UNCOMMITTED, Action, short_id
+from tasker_build.plan import UNCOMMITTED, Action, Kind, short_id
 from tasker_build.view.document import document, revision_data
 
 if TYPE_CHECKING:
@@ -56,7 +56,8 @@ def _link_lines(link: Link) -> Iterator[str]:
         yield f"{indent}<- {link.target}  {'(see above)' if link.above else what}"
     for cause in link.causes:
         place = f"  ({cause.place})" if cause.place else ""
-        yield f"{indent}   ROOT: {cause.kind.value}  {cause.evidence}{place}"
+        word = "ALSO" if cause.kind is Kind.FAILED_BEFORE else "ROOT"
+        yield f"{indent}   {word}: {cause.kind.value}  {cause.evidence}{place}"
         shown = _details(cause)
         yield from (f"{indent}      {line}" for line in shown[:_MOST_DETAILS])
         if len(shown) > _MOST_DETAILS:
