@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from tasker_build.engine.api import UNIQUE_TAG
 from tasker_build.errors import Problem, SelectionError
 from tasker_build.fingerprint import Group, differences, hunk_lines, hunks
-from tasker_build.plan import UNCOMMITTED, Action, Kind, Reason, dockerfile_reason, preference, unique_reference
+from tasker_build.plan import UNCOMMITTED, Action, Kind, Reason, dockerfile_reason, preference, shown, unique_reference
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -191,8 +191,8 @@ class _Chain:
             if rows and group is Group.DOCKERFILE:
                 causes.append(self._cause(item, dockerfile_reason(item, known), None, known))
             elif rows and group is not Group.PARENT:
-                shown = ", ".join(f"{row.sign} {row.label}" for row in rows[:5]) + (" …" if len(rows) > 5 else "")  # noqa: PLR2004
-                causes.append(self._cause(item, Reason(kind=Kind(group.value), evidence=shown), None, known))
+                listed = ", ".join(f"{row.sign} {shown(row.label)}" for row in rows[:5]) + (" …" if len(rows) > 5 else "")  # noqa: PLR2004
+                causes.append(self._cause(item, Reason(kind=Kind(group.value), evidence=listed), None, known))
         names = {str(parent): parent for parent in item.parents}
         parents = [(names[row.label], row.old) for row in found if row.group is Group.PARENT and row.label in names and row.old]
         return tuple(causes), parents
@@ -205,7 +205,7 @@ class _Chain:
         if known is not None:
             old, new = known.facts, item.facts.facts
             if reason.is_dockerfile:
-                details = tuple(hunk_lines(tuple(hunks(old, new)), self.situation.lines.get(item.name)))
+                details = tuple(map(shown, hunk_lines(tuple(hunks(old, new)), self.situation.lines.get(item.name))))
             else:
                 rows = [row for row in differences(old, new) if row.group.value == reason.kind.value]
                 details = tuple(_detail(row) for row in rows) or details
@@ -232,10 +232,10 @@ def _is_told(reason: Reason, followed: set[str]) -> bool:
 
 
 def _detail(row: Difference) -> str:
-    old, new = (None if value is None else _short(value) for value in (row.old, row.new))
+    label, old, new = shown(row.label), *(None if value is None else shown(_short(value)) for value in (row.old, row.new))
     if old is None:
-        return f"+ {row.label}  {new}"
-    return f"- {row.label}  {old}" if new is None else f"~ {row.label}  {old} → {new}"
+        return f"+ {label}  {new}"
+    return f"- {label}  {old}" if new is None else f"~ {label}  {old} → {new}"
 
 
 def _short(value: str) -> str:

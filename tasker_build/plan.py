@@ -419,10 +419,10 @@ class _Planner:
         elif group is Group.DOCKERFILE:
             yield dockerfile_reason(item, known)
         elif group is Group.CONTEXT:
-            details = tuple(f"{d.sign} {_shown(d.label)}" for d in found)
+            details = tuple(f"{d.sign} {shown(d.label)}" for d in found)
             count = f"{len(found)} file{'s' if len(found) != 1 else ''}"
-            shown = ", ".join(details[:5]) + (f" and {len(details) - 5} more" if len(details) > 5 else "")  # noqa: PLR2004
-            yield Reason(kind=Kind.CONTEXT, evidence=f"{count}: {shown}" if found else nothing, details=details)
+            listed = ", ".join(details[:5]) + (f" and {len(details) - 5} more" if len(details) > 5 else "")  # noqa: PLR2004
+            yield Reason(kind=Kind.CONTEXT, evidence=f"{count}: {listed}" if found else nothing, details=details)
         else:
             evidence = ", ".join(_value_change(d) for d in found) or nothing
             # What is gone has no place any more; it is where what came instead of it is.
@@ -451,7 +451,7 @@ def dockerfile_reason(item: Wanted, known: Known | None) -> Reason:
     elif keys := _changed_keys(item.spec, known.spec):
         kind, evidence = Kind.SPEC, ", ".join(keys)
         place = ", ".join(dict.fromkeys(place for key in keys if (place := item.place(key))))
-    details = tuple(hunk_lines(tuple(hunks(known.facts, item.facts.facts))))
+    details = tuple(map(shown, hunk_lines(tuple(hunks(known.facts, item.facts.facts)))))
     return Reason(kind=kind, evidence=evidence, details=details, place=place, is_dockerfile=True)
 
 
@@ -516,9 +516,9 @@ def short_id(image_id: str) -> str:
     return image_id.removeprefix("sha256:")[:12]
 
 
-def _shown(path: str) -> str:
-    """A path that can be printed on one line whatever bytes it has."""
-    text = path.encode("utf-8", "backslashreplace").decode()
+def shown(text: str) -> str:
+    """A path, or whatever else others wrote, so that it can be printed on one line whatever characters it has."""
+    text = text.encode("utf-8", "backslashreplace").decode()
     return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
@@ -529,14 +529,14 @@ def _value_change(difference: Difference) -> str:
     if difference.old is None and difference.group is Group.BASE:
         return f"+ {difference.label}"
     if difference.old is None:
-        return f"+ {difference.label}={_shown(difference.new or '')}"
+        return f"+ {difference.label}={shown(difference.new or '')}"
     if difference.new is None:
         return f"- {difference.label}"
     if difference.group is Group.BASE:
         return f"{difference.label} {_pinned(difference.old)} → {_pinned(difference.new)}"
     if difference.group is Group.SECRET:
         return f"{difference.label} {_secret(difference.old)} → {_secret(difference.new)}"
-    return f"{difference.label} {_shown(difference.old) or _EMPTY} → {_shown(difference.new) or _EMPTY}"
+    return f"{difference.label} {shown(difference.old) or _EMPTY} → {shown(difference.new) or _EMPTY}"
 
 
 def _secret(value: str) -> str:

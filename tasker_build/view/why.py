@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from tasker_build.plan import UNCOMMITTED, Action, Kind, short_id
+from tasker_build.plan import UNCOMMITTED, Action, Kind, short_id, shown
 from tasker_build.view.document import document, revision_data
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def explanation_text(explanation: Explanation) -> str:
         fingerprint = image.label.fingerprint[:12] if image.label else ""
         lines.append(f"{what} {short_id(image.id)}, fingerprint {fingerprint}, of {_when(image, known)}{_record_words(known)}")
         lines += _standing_lines(explanation.stands_on)
-    return "\n".join(lines)
+    return "\n".join(map(shown, lines))
 
 
 def _link_lines(link: Link) -> Iterator[str]:
@@ -58,10 +58,10 @@ def _link_lines(link: Link) -> Iterator[str]:
         place = f"  ({cause.place})" if cause.place else ""
         word = "ALSO" if cause.kind is Kind.FAILED_BEFORE else "ROOT"
         yield f"{indent}   {word}: {cause.kind.value}  {cause.evidence}{place}"
-        shown = _details(cause)
-        yield from (f"{indent}      {line}" for line in shown[:_MOST_DETAILS])
-        if len(shown) > _MOST_DETAILS:
-            yield f"{indent}      … {len(shown) - _MOST_DETAILS} more (--format json has all)"
+        details = _details(cause)
+        yield from (f"{indent}      {line}" for line in details[:_MOST_DETAILS])
+        if len(details) > _MOST_DETAILS:
+            yield f"{indent}      … {len(details) - _MOST_DETAILS} more (--format json has all)"
 
 
 def _details(cause: Cause) -> Sequence[str]:
@@ -168,7 +168,7 @@ def path_text(path: Sequence[str], one: str, other: str, roles: Mapping[tuple[st
     for i, (child, parent) in enumerate(pairwise(path)):
         role, place = roles[child, parent]
         lines.append(f"{'  ' * i}  <- {parent}  its `{role}` ({place})")
-    return "\n".join(lines)
+    return "\n".join(map(shown, lines))
 
 
 def path_data(path: Sequence[str], one: str, other: str, roles: Mapping[tuple[str, str], tuple[str, str]]) -> dict[str, Any]:
@@ -187,7 +187,7 @@ def origin_text(found: Origin, spec_files: Sequence[str]) -> str:
     lines += [f"  digests      {', '.join(image.digests)}"] if image.digests else []
     lines.append(f"  {found.verdict}")
     if label is None:
-        return "\n".join(lines)
+        return "\n".join(map(shown, lines))
     current = "what the spec asks for now" if found.current else "not what the spec asks for now"
     lines += [
         f"  target       {label.target}  (project {label.project}, {', '.join(spec_files)})",
@@ -196,7 +196,7 @@ def origin_text(found: Origin, spec_files: Sequence[str]) -> str:
         f"  made         {_when(image, found.known)}{_record_words(found.known)}",
         *_standing_lines(found.stands_on),
     ]
-    return "\n".join(lines)
+    return "\n".join(map(shown, lines))
 
 
 def origin_data(found: Origin, spec_files: Sequence[str]) -> dict[str, Any]:
@@ -226,7 +226,7 @@ def steps_text(report: StepReport) -> str:
     lines += [f"wrong guess: {guess.verdict}: {guess.target} was {guess.message}" for guess in report.wrong]
     if not report.wrong:
         lines.append("no wrong guess")
-    return "\n".join(lines)
+    return "\n".join(map(shown, lines))
 
 
 def steps_data(report: StepReport) -> dict[str, Any]:

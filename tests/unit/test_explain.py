@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -158,6 +159,23 @@ def test_without_a_record_the_group_is_all_there_is(root: Path, engine: TinyEngi
     assert found.links[0].causes[0].evidence == "no record here: group only"
     assert "no record of its build here" in explanation_text(found)
     assert "spec same" in found.same
+
+
+ESCAPE = "\x1b[2J\x1b]0;title\x07"
+
+
+def test_control_characters_of_names_do_not_reach_a_terminal(root: Path, engine: TinyEngine) -> None:
+    (root / f"work/app/{ESCAPE}\n").write_text("")
+    found = why(root, engine, "app")
+    (cause,) = found.links[0].causes
+    assert cause.details[0].startswith(r"+ app/\x1b[2J\x1b]0;title\x07\n  file:")
+    assert "\x1b" not in explanation_text(found)
+    label = engine.images()[1].label
+    assert label is not None
+    engine.put("evil", ["evil:1"], replace(label, target=ESCAPE, project=ESCAPE))
+    shown = origin_text(come(root, engine, "evil:1"), ["stacks.yaml"])
+    assert r"target       \x1b[2J\x1b]0;title\x07" in shown
+    assert "\x1b" not in shown
 
 
 def test_nothing_is_there_to_compare_with(root: Path) -> None:
