@@ -279,8 +279,19 @@ def _why() -> Schema:
         **head,
         kind={"const": "path"},
         **{"from": TEXT, "to": TEXT},
-        path=said(TEXTS, "child first; empty where neither needs the other"),
+        path=said(TEXTS, "child first, a base last; empty where neither needs the other"),
         edges=rows(target=TEXT, parent=TEXT, role=TEXT, place=TEXT),
+    )
+    base = record(
+        **head,
+        kind={"const": "base"},
+        base=TEXT,
+        reference=TEXT,
+        place=said(TEXT, "file:line:column of the spec"),
+        digest=said(WORD, "null: nothing pins it"),
+        pinned_by={"enum": ["lock", "spec", None]},
+        targets=said(rows(target=TEXT, role=TEXT, place=TEXT), "those that the spec builds from it"),
+        through=said(TEXTS, "targets that stand on it through these"),
     )
     image = record(
         **head,
@@ -306,8 +317,8 @@ def _why() -> Schema:
     )
     return _titled(
         "why",
-        "What `why --format json` prints: `why TARGET`, `why state:STATE`, `why A B`, `why IMAGE` and `why --steps TARGET`.",
-    ) | {"oneOf": [target, targets, path, image, steps]}
+        "What `why --format json` prints: `why TARGET`, `why state:STATE`, `why A B`, `why BASE`, `why IMAGE` and `why --steps TARGET`.",
+    ) | {"oneOf": [target, targets, path, base, image, steps]}
 
 
 def _lock() -> Schema:

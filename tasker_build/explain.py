@@ -306,6 +306,19 @@ class Origin:
     known: Known | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Base:
+    """An image from outside, and what stands on it."""
+
+    name: str
+    reference: str  # without a digest
+    place: str  # file:line:column of the spec
+    digest: str  # "" where nothing pins it
+    is_locked: bool  # it is the lock that pins it, not the spec
+    direct: tuple[tuple[str, str, str], ...]  # target, its role there, place
+    through: tuple[str, ...]  # targets that stand on it through these
+
+
 def find_image(text: str, images: Sequence[Image]) -> Image:
     """Return the image of a reference, or of an id or a registry's digest or the beginning of one.
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from tasker_build.engine.api import Image
-    from tasker_build.explain import Cause, Explanation, Link, Origin, Standing, StepReport
+    from tasker_build.explain import Base, Cause, Explanation, Link, Origin, Standing, StepReport
     from tasker_build.plan import Known
 
 _WOULD = {
@@ -154,14 +154,16 @@ def _standing_data(row: Standing) -> dict[str, Any]:
 
 
 def path_text(path: Sequence[str], one: str, other: str, roles: Mapping[tuple[str, str], tuple[str, str]]) -> str:
-    """How one target hangs on another.
+    """How one target hangs on another, or on a base.
 
     Args:
-        path: the targets, what is built first at the end; empty when neither needs the other.
-        one: the first target asked about.
+        path: the targets, what is built first, or the base, at the end; empty when neither needs the other.
+        one: the first target or base asked about.
         other: the second one.
         roles: (target, parent) → role and place in the spec.
     """
+    if one == other:
+        return f"both are {one}: it is the same target, or base"
     if not path:
         return f"{one} and {other} do not depend on each other"
     lines = [path[0] if path[0] == one else f"{path[0]}  (it is {other} that needs {one})"]
@@ -178,6 +180,35 @@ def path_data(path: Sequence[str], one: str, other: str, roles: Mapping[tuple[st
         for child, parent in pairwise(path)
     ]
     return document("why") | {"kind": "path", "from": one, "to": other, "path": list(path), "edges": edges}
+
+
+def base_text(base: Base) -> str:
+    """What stands on an image from outside, and what pins it."""
+    pin = f"pinned to {base.digest} by {'stacks.lock' if base.is_locked else 'the spec'}"
+    lines = [
+        f"base {base.name}  {base.reference}  ({base.place})",
+        f"  {pin if base.digest else 'not pinned: `tasker-build lock` pins it'}",
+    ]
+    lines += [f"  <- {target}  its `{role}` ({place})" for target, role, place in base.direct]
+    if not base.direct:
+        lines.append("  no target stands on it")
+    if base.through:
+        lines.append(f"  through these: {', '.join(base.through)}")
+    return "\n".join(map(shown, lines))
+
+
+def base_data(base: Base) -> dict[str, Any]:
+    """The same as data."""
+    return document("why") | {
+        "kind": "base",
+        "base": base.name,
+        "reference": base.reference,
+        "place": base.place,
+        "digest": base.digest or None,
+        "pinned_by": ("lock" if base.is_locked else "spec") if base.digest else None,
+        "targets": [{"target": target, "role": role, "place": place} for target, role, place in base.direct],
+        "through": list(base.through),
+    }
 
 
 def origin_text(found: Origin, spec_files: Sequence[str]) -> str:

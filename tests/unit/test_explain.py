@@ -8,6 +8,7 @@ import subprocess
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import networkx as nx
 import pytest
 
 from tasker_build.errors import SelectionError
@@ -22,7 +23,7 @@ from tasker_build.explain import (
     judge_steps,
     origin,
 )
-from tasker_build.graph import dependency_path
+from tasker_build.graph import dependency_path, path_to_any
 from tasker_build.plan import Action, Observed, make_plan, unique_reference
 from tasker_build.project import Project
 from tasker_build.record import git_revision
@@ -225,6 +226,13 @@ def test_a_long_chain_needs_no_recursion(tmp_path: Path) -> None:
     found = explain(T(f"t{count - 1}"), situation(root, engine))
     assert [link.depth for link in found.links] == list(range(count))
     assert [cause.kind.value for cause in found.links[-1].causes] == ["context"]
+
+
+def test_a_path_to_one_of_several_is_the_shortest_downwards() -> None:
+    graph: nx.DiGraph[TargetName] = nx.DiGraph([(T("a"), T("b")), (T("b"), T("c")), (T("x"), T("c")), (T("c"), T("d"))])
+    assert path_to_any(graph, T("c"), [T("a"), T("x"), T("d")]) == ("c", "x")
+    assert path_to_any(graph, T("c"), [T("c"), T("x")]) == ("c",)
+    assert path_to_any(graph, T("c"), [T("d")]) == ()
 
 
 def test_the_path_between_two_targets_runs_from_child_to_parent(root: Path) -> None:
