@@ -54,6 +54,7 @@ lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/python docs/gen_reference.py --check
 	$(BIN)/python docs/gen_schemas.py --check
+	$(BIN)/python docs/gen_completion.py --check
 	$(BIN)/shellcheck tools/engine tools/python-env .ci/run
 
 type: setup

@@ -28,7 +28,9 @@ class Closure:
     runtime: tuple[str, ...] = ()
     """Files and folders that the image itself holds."""
     ignore: tuple[str, ...] = ()
-    """Patterns for what never counts although it lies in a folder above."""
+    """Patterns for what never counts in any closure of this workspace: its paths are known without what they match."""
+    hidden: tuple[str, ...] = ()
+    """Patterns for what lies in a folder above and is no part of this closure; they come after `ignore`."""
     packages: tuple[Package, ...] = ()
 
     @property
@@ -37,10 +39,12 @@ class Closure:
         return tuple(sorted({*self.manifests, *self.sources, *self.runtime}))
 
     def files(self, paths: Sequence[str]) -> tuple[str, ...]:
-        """The files of the closure out of all `paths` of the workspace, both sorted."""
-        ignore = Ignore(self.ignore)
-        named = {path for root in self.roots for path in below(paths, root)}
-        return tuple(sorted(path for path in named if not ignore.matches(path)))
+        """The files of the closure out of all `paths` of the workspace that `ignore` leaves, both sorted."""
+        named = sorted({path for root in self.roots for path in below(paths, root)})
+        if not self.hidden:
+            return tuple(named)
+        rules = Ignore((*self.ignore, *self.hidden))
+        return tuple(path for path in named if not rules.matches(path))
 
     def is_manifest_only(self, path: str) -> bool:
         """Whether only the meaning of this file counts."""
@@ -49,7 +53,9 @@ class Closure:
     def ignore_file(self) -> str:
         """The closure in the words of a .dockerignore: everything out, the closure in, what never counts out again."""
         keep = [f"!{escape(path)}" for path in self.roots]
-        return "\n".join(["# Nothing enters the build but what the closure of this target names.", "*", *keep, *self.ignore, ""])
+        return "\n".join(
+            ["# Nothing enters the build but what the closure of this target names.", "*", *keep, *self.ignore, *self.hidden, ""]
+        )
 
 
 def make_closures(spec: Spec, cargo: CargoWorkspace | None, paths: Sequence[str]) -> Mapping[TargetName, Closure]:
@@ -123,7 +129,8 @@ def _closure(
         manifests=manifests,
         sources=copied,
         runtime=plain.runtime,
-        ignore=(*ignore, *_hidden(cargo, packages, [*declared, *manifests, *plain.runtime], ignore)),
+        ignore=ignore,
+        hidden=tuple(_hidden(cargo, packages, [*declared, *manifests, *plain.runtime], ignore)),
         packages=packages,
     )
 

@@ -1,10 +1,11 @@
-"""The commands and what each does, and the completion of their names: a shell that waits at every key loads no command line."""
+"""The commands and what each does, and the completion of words: a shell that waits at every key loads no command line."""
 
 from __future__ import annotations
 
 TYPE_CHECKING = False  # importing `typing` for it would take longer than the answer
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
+    from typing import Any
 
 COMMANDS = {
     "render": "Write the Dockerfiles, compose files, scripts and configuration of the spec.",
@@ -24,13 +25,58 @@ COMMANDS = {
 
 
 def complete(environment: Mapping[str, str]) -> str | None:
-    """Answer a shell's question for the name of a command, in click's words; None for any other, which click answers."""
+    """Answer a shell's question for the name of a command or of an option, in click's words; None for any other, which click
+    answers.
+    """
     shell = environment["_TASKER_BUILD_COMPLETE"].removesuffix("_complete")
-    words = environment.get("COMP_WORDS", "").split()
-    if shell not in {"bash", "zsh"} or environment.get("COMP_CWORD") != "1" or len(words) not in {1, 2}:
+    words = environment.get("COMP_WORDS", "").split()[1:]
+    place = environment.get("COMP_CWORD", "")
+    if shell not in {"bash", "zsh"} or not place.isdigit() or len(words) not in {int(place) - 1, int(place)}:
         return None
-    begun = "".join(words[1:])
-    if begun and not begun.isalpha():
+    begun = words[int(place) - 1] if len(words) == int(place) else ""
+    found = _candidates(words[: int(place) - 1], begun)
+    if found is None:
         return None
-    found = [name for name in COMMANDS if name.startswith(begun)]
-    return "\n".join(f"plain,{name}" if shell == "bash" else f"plain\n{name}\n{COMMANDS[name]}" for name in found)
+    return "\n".join(f"plain,{name}" if shell == "bash" else f"plain\n{name}\n{about or '_'}" for name, about in found)
+
+
+def _candidates(earlier: Sequence[str], begun: str) -> Sequence[tuple[str, str]] | None:
+    """Names that go on from `begun`, each with what it means; None where that takes more than a look into a table."""
+    if not earlier:
+        return _named(COMMANDS, begun) if not begun or begun.isalpha() else None
+    if earlier[0] not in COMMANDS or not (begun.startswith("-") or len(earlier) == 1):
+        return None
+    known = _table()[earlier[0]]
+    if "commands" in known:
+        if len(earlier) == 1:
+            return _named({name: row["help"] for name, row in known["commands"].items()}, begun) if begun.isalpha() else None
+        known, earlier = known["commands"].get(earlier[1], {"options": []}), earlier[1:]
+    return _options(known["options"], earlier[1:], begun) if begun.startswith("-") else None
+
+
+def _named(names: Mapping[str, str], begun: str) -> Sequence[tuple[str, str]]:
+    return [(name, about) for name, about in names.items() if name.startswith(begun)]
+
+
+def _options(rows: Sequence[Mapping[str, Any]], earlier: Sequence[str], begun: str) -> Sequence[tuple[str, str]] | None:
+    """Options that are not given yet; None where a word may be another's value."""
+    by_name = {name: row for row in rows for name in row["names"]}
+    given: set[str] = set()
+    words = iter(earlier)
+    for word in words:
+        if word.startswith("-"):
+            row = by_name.get(word, {"takes": "?"})
+            if row["takes"] == "?" or (row["takes"] == "value" and next(words, None) is None):
+                return None
+            given.update(() if row["again"] else row["names"])
+    return [(name, row["help"]) for row in rows for name in row["names"] if name.startswith(begun) and name not in given]
+
+
+def _table() -> Mapping[str, Any]:
+    """The options of every command; written by docs/gen_completion.py from the command line itself."""
+    import json  # noqa: PLC0415 - names of commands need none
+    import os  # noqa: PLC0415
+
+    with open(os.path.join(os.path.dirname(__file__), "completion.json"), encoding="utf-8") as file:
+        table: Mapping[str, Any] = json.load(file)
+    return table

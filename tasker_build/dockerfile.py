@@ -7,6 +7,7 @@ Parsing follows the Dockerfile reference: comments, continuation lines, heredocs
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import shlex
@@ -169,15 +170,18 @@ def _instructions(text: str, file: str, below: int) -> Iterator[Instruction]:
         )
 
 
-def _args(instruction: Instruction, file: str = "Dockerfile") -> Iterator[tuple[str, str | None]]:
+def _args(instruction: Instruction, file: str = "Dockerfile") -> Sequence[tuple[str, str | None]]:
     """Split `ARG A=1 B` into names and defaults."""
     try:
-        words = shlex.split(instruction.value)
+        return _arg_words(instruction.value)
     except ValueError as error:
         raise _broken(f"ARG cannot be read: {str(error).lower()}", file, instruction.line) from error
-    for word in words:
-        name, equals, default = word.partition("=")
-        yield name, default if equals else None
+
+
+@functools.cache
+def _arg_words(value: str) -> Sequence[tuple[str, str | None]]:
+    words = [word.partition("=") for word in shlex.split(value)]
+    return tuple((name, default if equals else None) for name, equals, default in words)
 
 
 def declared_args(dockerfile: Dockerfile) -> frozenset[str]:

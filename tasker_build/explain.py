@@ -83,7 +83,7 @@ def explain(name: TargetName, situation: Situation) -> Explanation:
     chain.visit(name, 0)
     against = chain.baselines.of(name)
     same = _same(situation.wanted[name], against)
-    if any(reason.kind is Kind.SPEC for reason in chain.steps[name].reasons):
+    if any(reason.kind in {Kind.SPEC, Kind.TOOL} for reason in chain.steps[name].reasons):
         same = tuple(word for word in same if word != "spec same")  # the spec reaches an image through its Dockerfile, too
     return Explanation(
         step=chain.steps[name],
@@ -409,7 +409,7 @@ class StepReport:
 
 
 _CHANGES = frozenset(
-    kind.value for kind in (Kind.SPEC, Kind.TEMPLATE, Kind.CONTEXT, Kind.ARG, Kind.BASE, Kind.SECRET, Kind.PARENT)
+    kind.value for kind in (Kind.SPEC, Kind.TEMPLATE, Kind.CONTEXT, Kind.ARG, Kind.BASE, Kind.TOOL, Kind.SECRET, Kind.PARENT)
 )
 _KEPT = frozenset({"keep", "retag"})
 

@@ -13,6 +13,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from enum import StrEnum
 from hashlib import sha256
+from itertools import groupby
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -52,28 +54,37 @@ class Fact(NamedTuple):
 class Facts:
     """Everything one target's image depends on."""
 
-    facts: tuple[Fact, ...]
+    rows: tuple[tuple[Group, str, str], ...]  # sorted
     fingerprint: str = field(default="")
     groups: Mapping[str, str] = field(default_factory=dict)  # group → short digest
 
     @classmethod
     def of(cls, facts: Iterable[tuple[Group, str, str]]) -> Facts:
         """Digest the facts, in sorted order."""
-        known = tuple(map(Fact._make, sorted(facts)))
-        words: dict[Group, list[bytes]] = {group: [] for group in Group}
-        for group, label, value in known:
-            name, what = label.encode("utf-8", "surrogateescape"), value.encode("utf-8", "surrogateescape")
-            # Lengths keep a fact apart from every other.
-            words[group].append(b"%d:%b%d:%b%d:%b" % (len(group), group.encode(), len(name), name, len(what), what))
-        joined = {group: b"".join(words[group]) for group in words}
+        known = tuple(sorted(facts))
+        joined = dict.fromkeys(Group, b"")
+        for group, some in groupby(known, itemgetter(0)):
+            # Lengths, in bytes, keep a fact apart from every other.
+            start = f"{len(group)}:{group}"
+            words = [f"{start}{_length(label)}:{label}{_length(value)}:{value}" for _, label, value in some]
+            joined[group] = "".join(words).encode("utf-8", "surrogateescape")
         # Facts are sorted by the names of their groups first.
         fingerprint = _digest(b"".join([joined[group] for group in sorted(joined)]))
-        return cls(facts=known, fingerprint=fingerprint, groups={group.value: _digest(joined[group])[:16] for group in joined})
+        return cls(rows=known, fingerprint=fingerprint, groups={group.value: _digest(joined[group])[:16] for group in joined})
+
+    @property
+    def facts(self) -> tuple[Fact, ...]:
+        """The facts by name; made when somebody asks, for most plans look at the fingerprint only."""
+        return tuple(map(Fact._make, self.rows))
 
     @property
     def short(self) -> str:
         """The part of the fingerprint that stands in the image's unique tag."""
         return self.fingerprint[:12]
+
+
+def _length(word: str) -> int:
+    return len(word) if word.isascii() else len(word.encode("utf-8", "surrogateescape"))
 
 
 def _digest(words: bytes) -> str:

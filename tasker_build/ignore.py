@@ -54,11 +54,22 @@ class Ignore:
         self.patterns = tuple(patterns)
         self._rules = [rule for pattern in self.patterns if (rule := _compile(pattern))]
         self._has_exceptions = any(rule.negative for rule in self._rules)
+        # Without exceptions it does not matter which rule takes a path, so all of them are asked at once.
+        self._any = re.compile("|".join(f"(?:{rule.regex.pattern})" for rule in self._rules) or r"(?!)")
         self._folders: dict[str, tuple[bool, ...]] = {"": (False,) * len(self._rules)}
+        self._left_out: dict[str, bool] = {"": False}  # folder → whether it is, without exceptions
 
     def matches(self, path: str) -> bool:
         """Whether the file `path` (relative, with `/`) is left out."""
-        return self._look(path, self._above(path))[0]
+        if self._has_exceptions:
+            return self._look(path, self._above(path))[0]
+        return self._is_left_out(path.rpartition("/")[0]) or self._any.match(path) is not None
+
+    def _is_left_out(self, folder: str) -> bool:
+        known = self._left_out.get(folder)
+        if known is None:
+            known = self._left_out[folder] = self.matches(folder)
+        return known
 
     def prunes(self, folder: str) -> bool:
         """Whether nothing below `folder` can count, so that it need not be read."""

@@ -355,6 +355,27 @@ class Project:
         """Image reference in rendered files → the target it names."""
         return {self.spec.image_reference(self.spec.targets[name]): name for name in self.order}
 
+    def select(
+        self, words: Sequence[str], states: Mapping[TargetName, frozenset[str]] | None = None, *, may_be_empty: bool = False
+    ) -> frozenset[TargetName]:
+        """The targets that words name; paths among them may be typed from the current folder.
+
+        Raises:
+            SelectionError: a word that cannot be read or matches nothing.
+        """
+        from tasker_build.selector import select  # noqa: PLC0415 - a plan of everything needs no graph
+
+        return select(
+            words,
+            self.spec,
+            self.graph,
+            self.closures,
+            states,
+            may_be_empty=may_be_empty,
+            version=self.version,
+            located=lambda path: os.path.relpath(path, self.root.resolve()),
+        )
+
     def parents(self, name: TargetName) -> tuple[TargetName, ...]:
         """The targets a target is built from, sorted."""
         return tuple(sorted(self.graph.predecessors(name)))
@@ -428,11 +449,16 @@ class Project:
 
     def _spec_keys(self, target: Target) -> Mapping[str, str]:
         """Digests of what the spec says that a target's Dockerfile is made from; only to tell where a difference comes from."""
+        from tasker_build.spec.model import Tool  # noqa: PLC0415
+
         found = {**self._common_keys, **_keys(f"targets.{target.name}", target)}
         for name in target.from_.values():
             if name in self.spec.bases:
                 # A pin that moved is a reason of its own.
                 found |= _keys(f"bases.{name}", self.spec.bases[name].partition("@")[0])
+        for name, reference in self.spec.all_tools.items():
+            if Tool.parse(reference).words in self.images_tree.dockerfiles[target.name]:
+                found |= _keys(f"tools.{name}", (reference, *self.spec.tool_digests.get(name, ())))
         for child in self.graph.successors(target.name):
             # What its children cook is in a builder's own Dockerfile.
             found |= _keys(f"targets.{child}.cargo", self.spec.targets[child].cargo)
@@ -500,24 +526,43 @@ def _refuse_loose_links(name: TargetName, entries: Sequence[Entry]) -> None:
 
 def _keys(start: str, value: object) -> Mapping[str, str]:
     """Every key of a part of the spec with a digest of its value; lists are values, and so is what is not given."""
-    return {key: sha256(text.encode()).hexdigest()[:16] for key, text in _leaves(start, _plain(value))}
+    return dict(_leaves(start, value))
+
+
+def _leaves(key: str, value: object) -> Iterator[tuple[str, str]]:
+    if value is None or value == () or isinstance(value, str):
+        yield key, _word_digest(value)
+    elif is_dataclass(value) and not isinstance(value, type):
+        for attribute, name in _keys_of(type(value)):
+            yield from _leaves(f"{key}.{name}", getattr(value, attribute))
+    elif isinstance(value, Mapping):
+        for name, part in value.items():
+            yield from _leaves(f"{key}.{name}", part)
+    else:
+        yield key, _json_digest(_plain(value))
 
 
 def _plain(value: object) -> object:
     """A part of the spec without the places of its keys."""
-    if is_dataclass(value):
-        return {item.name.rstrip("_"): _plain(getattr(value, item.name)) for item in fields(value) if item.compare}
+    if is_dataclass(value) and not isinstance(value, type):
+        return {name: _plain(getattr(value, attribute)) for attribute, name in _keys_of(type(value))}
     if isinstance(value, Mapping):
         return {str(name): _plain(part) for name, part in value.items()}
     return [_plain(part) for part in value] if isinstance(value, tuple) else value
 
 
-def _leaves(key: str, value: object) -> Iterator[tuple[str, str]]:
-    if not isinstance(value, Mapping):
-        yield key, json.dumps(value, sort_keys=True, default=str)
-        return
-    for name, part in value.items():
-        yield from _leaves(f"{key}.{name}", part)
+@functools.cache
+def _keys_of(kind: type[Any]) -> tuple[tuple[str, str], ...]:
+    """Attribute → key of the spec, for what counts in a record."""
+    return tuple((item.name, item.name.rstrip("_")) for item in fields(kind) if item.compare)
+
+
+def _json_digest(value: object) -> str:
+    return sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+# Most keys of most targets are not given, or say what those of others say.
+_word_digest = functools.cache(_json_digest)
 
 
 def _digest_of(words: Iterable[bytes]) -> str:

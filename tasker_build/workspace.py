@@ -105,15 +105,22 @@ class Workspace:
         """
         # The longest loop of a plan: everything that is the same for each file stands outside.
         known, kept, prefix, lstat = self._entries, self._digests.known if self._digests else {}, self._prefix, os.lstat
+        executable = stat.S_IXUSR
         found: list[Entry] = []
         for path in paths:
             entry = known.get(path)
             if entry is None:
                 if path in kept:
-                    signature, digest = kept[path]
+                    size, written, changed, inode, device, digest = kept[path]
                     now = lstat(prefix + path)
-                    if signature == (now.st_size, now.st_mtime_ns, now.st_ctime_ns, now.st_ino, now.st_dev):
-                        entry = Entry(path, now.st_mode & stat.S_IXUSR != 0, None, digest)
+                    if (
+                        now.st_ctime_ns == changed
+                        and now.st_mtime_ns == written
+                        and now.st_size == size
+                        and now.st_ino == inode
+                        and now.st_dev == device
+                    ):
+                        entry = Entry(path, now.st_mode & executable != 0, None, digest)
                 if entry is None:
                     entry = self._entry(path)
                 known[path] = entry
@@ -132,10 +139,7 @@ class Workspace:
                 hint = "replace it by a file, or add it to sources.ignore"
                 raise SpecError([Problem(code="W011", message=message, span=Span(file=path, line=1, col=1), hints=(hint,))])
             return Entry(path, False, target, sha256(os.fsencode(target)).hexdigest())  # noqa: FBT003
-        with open(full, "rb") as file:
-            # Small files, that is nearly all, are read at once: `file_digest` makes a buffer for each.
-            small = status.st_size < _SMALL
-            digest = (sha256(file.read()) if small else file_digest(file, "sha256")).hexdigest()
+        digest = _digest_of_file(full, status.st_size)
         if self._digests:
             self._digests.add(path, status, digest, looked)
         return Entry(path, status.st_mode & stat.S_IXUSR != 0, None, digest)
@@ -158,6 +162,23 @@ class Workspace:
         """Keep for later runs what was hashed in this one."""
         if self._digests:
             self._digests.save(self.paths)
+
+
+def _digest_of_file(path: str, size: int) -> str:
+    if size >= _SMALL:
+        with open(path, "rb") as file:
+            return file_digest(file, "sha256").hexdigest()
+    # Small files, that is nearly all: a file object for each would take longer than reading and hashing it.
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        hasher = sha256()
+        # One byte more than there is: when it does not come, that was all.
+        while len(data := os.read(descriptor, size + 1)) > size:
+            hasher.update(data)
+        hasher.update(data)
+        return hasher.hexdigest()
+    finally:
+        os.close(descriptor)
 
 
 def write_file(path: Path, data: bytes, mode: int) -> None:

@@ -14,9 +14,9 @@ import click
 from click.core import ParameterSource
 
 from tasker_build.cli.answer import format_option, say_document
-from tasker_build.cli.planning import chosen, plan_again, plan_project, read_plan, states_of
+from tasker_build.cli.planning import check_words, chosen, plan_again, plan_project, read_plan, states_of
 from tasker_build.engine.docker import DockerEngine, buildx
-from tasker_build.errors import Exit, RefusedError
+from tasker_build.errors import Exit, Problem, RefusedError, SelectionError
 from tasker_build.plan import Action, Plan
 from tasker_build.project import site_secrets
 from tasker_build.view.plan import plan_text
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 @click.option("--builder", help="The buildx builder to use.")
 @click.option("--progress", type=click.Choice(["auto", "tty", "plain", "quiet"]), default="auto", help="How to show progress.")
 @click.option("--version", "version", default="latest", help="Version for image tags.")
+@click.option("--push", is_flag=True, help="Once all is built, push the tags of what was selected to their registry.")
 @format_option("text", "json")
 @click.pass_obj
 def command(
@@ -59,6 +60,7 @@ def command(
     builder: str | None,
     progress: str,
     version: str,
+    push: bool,  # noqa: FBT001
     form: str,
 ) -> int:
     began = time.monotonic()
@@ -72,6 +74,7 @@ def command(
     project.wanted  # noqa: B018 - every mistake of the user's comes before the engine's
     words: tuple[str, ...] | None = selection
     if saved is None:
+        check_words(project, selection, exclude, rebuild)
         states = states_of(project, builder)
         words = chosen(project, selection, exclude, since, states)
         rebuild = chosen(project, rebuild, (), None, states) or ()
@@ -83,7 +86,7 @@ def command(
     if saved is not None and file is not None:
         # Before the lock: a refused plan leaves nothing behind. Under it once more: another apply may have come first.
         plan = plan_again(project, engine, saved, file)
-        if not plan.changed:
+        if not plan.changed and not push:
             return _nothing_to_do(project, plan, form)
     with _lock(project):
         if saved is not None and file is not None:
@@ -92,6 +95,7 @@ def command(
             plan = plan_project(project, engine, words, rebuild)
         _adopt(project, plan)
         if not plan.changed:
+            _push(engine, plan, wanted=push)
             return _nothing_to_do(project, plan, form)
         from tasker_build.executor import Executor  # noqa: PLC0415 - only what builds pays for it, here and below
         from tasker_build.record import git_revision  # noqa: PLC0415
@@ -111,9 +115,10 @@ def command(
         code = _exit_code(events)
         summary = apply_document(plan, project.head.project, events, run=run.name, revision=revision, exit_code=code)
         project.records.summarise(run, summary)
+        _verdict(plan, events, time.monotonic() - began, to_stderr=form == "json")
+        _push(engine, plan, wanted=push and code == Exit.OK)
     if form == "json":
         say_document(summary)
-    _verdict(plan, events, time.monotonic() - began, to_stderr=form == "json")
     return code
 
 
@@ -129,12 +134,45 @@ def _nothing_to_do(project: Project, plan: Plan, form: str) -> int:
     return Exit.OK
 
 
+def _push(engine: DockerEngine, plan: Plan, *, wanted: bool) -> None:
+    """Push the tags for people of everything that was selected; what was only needed for it stays here."""
+    for step in plan.steps if wanted else ():
+        if step.action is not Action.FORGET and not step.needed_by_selection:
+            for tag in step.tags:
+                engine.push(f"{step.image}:{tag}")
+                click.echo(f"pushed {step.image}:{tag}", err=True)
+
+
 def _plan_file(selection: Sequence[str]) -> Path | None:
-    """The saved plan that was named instead of a selection."""
-    files = [Path(word) for word in selection if word.endswith(".json") and Path(word).is_file()]
+    """The saved plan that was named instead of a selection.
+
+    Raises:
+        SelectionError: a plan that is not there, or whose name does not say that it is one.
+    """
+    files: list[Path] = []
+    for word in selection:
+        file = Path(word)
+        if word.endswith(".json"):
+            if not file.is_file():
+                hint = f"a plan is saved by: tasker-build plan --out {word}"
+                raise SelectionError([Problem(code="S030", message=f"there is no file `{word}`", hints=(hint,))])
+            files.append(file)
+        elif file.is_file() and _holds_plan(file):
+            message = f"`{word}` holds a saved plan, but the name of one ends in .json"
+            raise SelectionError([Problem(code="S030", message=message, hints=(f"mv {word} {word}.json",))])
     if files and len(selection) > 1:
         raise click.UsageError("a saved plan is applied alone: name nothing beside it")
     return files[0] if files else None
+
+
+def _holds_plan(file: Path) -> bool:
+    from tasker_build.saved import looks_saved  # noqa: PLC0415 - only a word that is a file asks
+
+    try:
+        with file.open("rb") as stream:
+            return looks_saved(stream.read(512))
+    except OSError:
+        return False
 
 
 def _secrets(project: Project, plan: Plan) -> dict[str, Path]:

@@ -7,6 +7,7 @@ Schema and the reference page. Reading never stops at the first mistake; a value
 from __future__ import annotations
 
 import dataclasses
+import functools
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
@@ -313,12 +314,14 @@ def key(type_: FieldType, doc: str, **options: Any) -> Any:
     return field(metadata={"key": Key(type_, doc)}, **options)
 
 
-def table(cls: type) -> Iterator[tuple[str, Key, bool]]:
-    """Yield (spec key, its Key, whether it is required) for each row of a record; a trailing `_` avoids Python's own words."""
-    for row in dataclasses.fields(cls):
-        if "key" in row.metadata:
-            missing = row.default is dataclasses.MISSING and row.default_factory is dataclasses.MISSING
-            yield spec_key(row.name), row.metadata["key"], missing
+@functools.cache
+def table(cls: type) -> tuple[tuple[str, Key, bool], ...]:
+    """(Spec key, its Key, whether it is required) for each row of a record; a trailing `_` avoids Python's own words."""
+    return tuple(
+        (spec_key(row.name), row.metadata["key"], row.default is row.default_factory is dataclasses.MISSING)
+        for row in dataclasses.fields(cls)
+        if "key" in row.metadata
+    )
 
 
 def spec_key(attribute: str) -> str:

@@ -155,6 +155,10 @@ class _Composer:
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             span = self._span(mark, mark) if mark else _top(self.file)
+            if "nesting depth" in (error.problem or ""):
+                # libyaml reads ahead, and has a limit of its own where it looks for the end of a key.
+                self._add("S003", f"nested deeper than {MAX_DEPTH} levels", span)
+                return None
             hints = ["indent with spaces, not tabs"] if span.text[span.col - 1 : span.col] == "\t" else []
             message = f"not valid YAML: {error.problem or error.context}"
             if error.context and error.problem:
@@ -229,7 +233,9 @@ class _Composer:
     def _scalar(self, event: Any) -> ScalarNode:
         self._reject_tag(event)
         node = ScalarNode(text=event.value, plain=event.style in (None, ""), span=self._at(event))
-        bad = next((c for c in node.text if _is_unsafe(c)), None)
+        # Printable ASCII is nearly everything, and quickly told from the rest.
+        plain = node.text.isascii() and node.text.isprintable()
+        bad = None if plain else next((c for c in node.text if _is_unsafe(c)), None)
         if bad is not None:
             self._add("S004", f"the character U+{ord(bad):04X} is not allowed in a value", node.span)
         self._remember(event.anchor, node)

@@ -1,4 +1,4 @@
-"""Names of commands are completed without a command line, in the very words that click would use."""
+"""Names of commands and options are completed without a command line, in the very words that click would use."""
 
 from __future__ import annotations
 
@@ -32,10 +32,38 @@ def test_every_command_is_offered() -> None:
     assert (complete(asked("bash", "tasker-build")) or "").split() == [f"plain,{name}" for name in COMMANDS]
 
 
+@pytest.mark.parametrize("shell", ["bash", "zsh"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        "plan --",
+        "plan -",
+        "plan build --off",
+        "plan --all --verbose --",
+        "plan --exclude x --since y --",
+        "lock --x",
+        "db s",
+        "db status --",
+        "env up integration --p",
+        "cleanup basic --",
+    ],
+)
+def test_options_are_clicks(shell: str, words: str) -> None:
+    question = asked(shell, f"tasker-build {words}", len(words.split()))
+    answer = complete(question)
+    done = subprocess.run([sys.executable, "-c", _CLICK], env=os.environ | question, capture_output=True, text=True, check=True)
+    assert answer is not None
+    assert done.stdout == answer + "\n"
+
+
 @pytest.mark.parametrize(
     "question",
     [
-        asked("bash", "tasker-build plan --al", 2),
+        asked("bash", "tasker-build plan --format", 3),
+        asked("bash", "tasker-build plan --format j", 3),
+        asked("bash", "tasker-build plan --graph --al", 3),
+        asked("bash", "tasker-build plan --nothing --al", 3),
+        asked("bash", "tasker-build plan bui", 2),
         asked("bash", "tasker-build -", 1),
         asked("bash", "tasker-build -C x pl", 3),
         asked("bash", "tasker-build 'p", 1),

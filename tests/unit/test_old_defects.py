@@ -186,7 +186,7 @@ def test_d16_d17_scripts_come_to_an_end(project: Project) -> None:
 
 def test_d18_d36_only_what_was_built_is_pushed_and_unknown_words_are_refused(project: Project) -> None:
     text = project.tree.files["scripts/build-images.sh"].text
-    assert 'for reference in "${built[@]}"' in text
+    assert 'for reference in ${built[@]+"${built[@]}"}' in text
     assert "unknown type" in text
     assert "grep" not in text
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Rendered by tasker-build from scripts/run-db.sh.j2: change that or the spec, not this file; body sha256:51580e3aaaabac51
+# Rendered by tasker-build from scripts/run-db.sh.j2: change that or the spec, not this file; body sha256:fb5b21565fda608a
 # Only the database of the db environment, for programs that run outside of containers.
 #
 # run-dev-db.sh [command]
@@ -28,13 +28,18 @@ case "${1:-}" in
         ;;
 esac
 
-# `docker compose` where it is, the older `docker-compose` otherwise.
+# `docker compose` where it is, a `docker-compose` of the same kind otherwise.
 if docker compose version >/dev/null 2>&1; then
     compose() { docker compose "$@"; }
 elif command -v docker-compose >/dev/null 2>&1; then
     compose() { docker-compose "$@"; }
 else
     echo "error: neither 'docker compose' nor 'docker-compose' is installed" >&2
+    exit 4
+fi
+compose_version=$(compose version --short 2>/dev/null || true)
+if [[ "${compose_version}" =~ ^v?([0-9]+)\.([0-9]+) ]] && ((BASH_REMATCH[1] * 1000 + BASH_REMATCH[2] < 2022)); then
+    echo "error: compose ${compose_version} is too old: these files need 2.22 or newer" >&2
     exit 4
 fi
 
