@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tasker_build.cli.answer import format_option, say_document
+from tasker_build.cli.answer import documented, format_option, say_document
 from tasker_build.compose import URL_SAFE, image_variable, is_enabled, runs, variables_in_urls
 from tasker_build.engine.docker import DockerEngine, compose
 from tasker_build.errors import BuildError, Problem, RefusedError, SelectionError, nearest
@@ -220,6 +220,7 @@ def run_compose(project: Project, stack: Stack, engine: DockerEngine, words: Seq
 @click.option("--version", "version", help="Run the images of this version instead of what the spec asks for now.")
 @click.option("--pull", is_flag=True, help="Fetch the images from their registry first; nothing is built. For servers.")
 @click.pass_obj
+@documented(lambda settings, stack, **_: _say_status(settings, stack))
 def up(
     settings: Settings,
     stack: str,
@@ -267,6 +268,7 @@ def _pass_on(settings: Settings, stack: str, arguments: Sequence[str]) -> None:
 @command.command("down", help="Stop a stack and remove its containers; its data stays.")
 @click.argument("stack")
 @click.pass_obj
+@documented(lambda settings, stack, **_: _say_status(settings, stack))
 def down(settings: Settings, stack: str) -> None:
     _pass_on(settings, stack, ["down", "--remove-orphans"])
 
@@ -278,7 +280,11 @@ def down(settings: Settings, stack: str) -> None:
 def status(settings: Settings, stack: str, form: str) -> None:
     if form == "text":
         _pass_on(settings, stack, ["ps", "--all"])
-        return
+    else:
+        _say_status(settings, stack)
+
+
+def _say_status(settings: Settings, stack: str) -> None:
     project = settings.project()
     chosen = stack_named(project, stack)
     engine = DockerEngine.connect()
