@@ -51,6 +51,7 @@ PREVIEW: Schema = {
     "changed": said(FLAG, "whether applying the plan would do anything"),
     "steps": {"type": "array", "items": {"$ref": "#/$defs/step"}},
 }
+UNCOMMITTED = said(maybe(FLAG), "files were not as that commit has them; null: no commit is known")
 STANDING = rows(
     name=said(TEXT, "a target, or the reference of a base"),
     id=TEXT,
@@ -60,13 +61,15 @@ STANDING = rows(
 IMAGE = record(
     id=TEXT,
     references=TEXTS,
+    digests=said(TEXTS, "name@digest: what registries call it"),
     created=said({"type": ["integer", "null"]}, "seconds since 1970"),
     project=WORD,
     target=WORD,
     platform=WORD,
     fingerprint=WORD,
     run=said(WORD, "the run that built it, where that was here"),
-    revision=said(WORD, "the Git revision of the workspace then"),
+    revision=said(WORD, "the Git commit of the workspace then"),
+    uncommitted=UNCOMMITTED,
 )
 STEPS_RUN = rows(target=TEXT, name=TEXT, cached=FLAG, seconds=SECONDS)
 CONTAINER = record(
@@ -132,7 +135,8 @@ def schemas() -> dict[str, Schema]:
             "What `apply --format json` prints, and the summary.json of a run under .tasker-build/runs.",
             project=TEXT,
             run=said(WORD, "the folder under .tasker-build/runs; null where nothing was run"),
-            revision=said(WORD, "the Git revision of the workspace"),
+            revision=said(WORD, "the Git commit of the workspace"),
+            uncommitted=UNCOMMITTED,
             exit_code={"type": "integer"},
             plan=record(format={"const": "tasker-build preview"}, version={"const": 1}, **PREVIEW),
             results={
@@ -284,8 +288,19 @@ def _why() -> Schema:
         **head,
         kind={"const": "path"},
         **{"from": TEXT, "to": TEXT},
-        path=said(TEXTS, "child first; empty where neither needs the other"),
+        path=said(TEXTS, "child first, a base last; empty where neither needs the other"),
         edges=rows(target=TEXT, parent=TEXT, role=TEXT, place=TEXT),
+    )
+    base = record(
+        **head,
+        kind={"const": "base"},
+        base=TEXT,
+        reference=TEXT,
+        place=said(TEXT, "file:line:column of the spec"),
+        digest=said(WORD, "null: nothing pins it"),
+        pinned_by={"enum": ["lock", "spec", None]},
+        targets=said(rows(target=TEXT, role=TEXT, place=TEXT), "those that the spec builds from it"),
+        through=said(TEXTS, "targets that stand on it through these"),
     )
     image = record(
         **head,
@@ -303,6 +318,7 @@ def _why() -> Schema:
         target=TEXT,
         run=said(WORD, "null: no run recorded here built it"),
         revision=WORD,
+        uncommitted=UNCOMMITTED,
         predicted=maybe(record(action=TEXT, reasons=TEXTS)),
         steps=STEPS_RUN,
         first_run=said({"type": ["integer", "null"]}, "index of its first step that was not cached"),
@@ -310,8 +326,8 @@ def _why() -> Schema:
     )
     return _titled(
         "why",
-        "What `why --format json` prints: `why TARGET`, `why state:STATE`, `why A B`, `why IMAGE` and `why --steps TARGET`.",
-    ) | {"oneOf": [target, targets, path, image, steps]}
+        "What `why --format json` prints: `why TARGET`, `why state:STATE`, `why A B`, `why BASE`, `why IMAGE` and `why --steps TARGET`.",
+    ) | {"oneOf": [target, targets, path, base, image, steps]}
 
 
 def _lock() -> Schema:

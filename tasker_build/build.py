@@ -331,6 +331,7 @@ def start_build(
         fingerprint=wanted.facts.fingerprint,
         groups=wanted.facts.groups,
         built_on=built_on,
+        built=int(time.time()) if wanted.refresh else 0,
         redone=redone,
     )
     used = {secret.id for part in included for secret in project.spec.targets[part].secrets}

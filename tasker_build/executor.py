@@ -139,6 +139,7 @@ class Executor:
         self.project, self.engine, self.plan = project, engine, plan
         self.jobs, self.run, self.secrets, self.fail_fast = jobs, run, secrets, fail_fast
         self.revision = revision
+        self.engine_id = ""
         self.steps = {step.target: step for step in plan.steps}
         self.ids: dict[str, str] = {step.target: step.image_id for step in plan.steps if step.image_id}
         self.redone: set[str] = set()
@@ -151,6 +152,7 @@ class Executor:
         Raises:
             EngineError: the engine does not answer any more.
         """
+        self.engine_id = self.engine.identity()
         for image in self.engine.images():
             self.ids.update((reference, image.id) for reference in image.references)
             if image.label and image.label.redone:
@@ -165,7 +167,7 @@ class Executor:
                     for event in self._start(name):
                         yield event
                         if isinstance(event, Failed):
-                            yield from self._lose(schedule, name)
+                            yield from self._lose(schedule, event)
                             stopping = stopping or self.fail_fast
                 if not self.active:
                     if stopping:
@@ -176,16 +178,17 @@ class Executor:
                     if isinstance(event, Built):
                         schedule.succeed(event.target)
                     elif isinstance(event, Failed):
-                        yield from self._lose(schedule, event.target)
+                        yield from self._lose(schedule, event)
                         stopping = stopping or self.fail_fast
         finally:
             self._stop_all()
             self.selector.close()
 
-    @staticmethod
-    def _lose(schedule: Schedule, name: TargetName) -> Iterator[Event]:
-        for lost in schedule.fail(name):
-            yield Skipped(target=lost, because=name)
+    def _lose(self, schedule: Schedule, event: Failed) -> Iterator[Event]:
+        if not event.refused:
+            self.project.records.note_failure(event.target, self.run.name)
+        for lost in schedule.fail(event.target):
+            yield Skipped(target=lost, because=event.target)
 
     def _settle(self) -> Iterator[Event]:
         """Steps that need no build."""
@@ -216,7 +219,7 @@ class Executor:
                 built_on=self._built_on(name),
                 folder=self.run,
                 secrets=self.secrets,
-                redone=any(reason.kind is Kind.FORCED for reason in step.reasons),
+                redone=self._redoes(step),
             )
         except RefusedError as error:
             yield Failed(target=name, failure=Failure(message=error.message), refused=True)
@@ -226,6 +229,11 @@ class Executor:
             return
         self.active[name] = _Active(step, build, time.monotonic(), tags)
         self.selector.register(build, selectors.EVENT_READ, name)
+
+    def _redoes(self, step: Step) -> bool:
+        """Whether the target's own steps run even where BuildKit has them: nobody could say how old what it has is."""
+        is_forced = any(reason.kind is Kind.FORCED for reason in step.reasons)
+        return is_forced or bool(self.project.wanted[step.target].refresh)
 
     def _linked_by_tag(self, name: TargetName) -> frozenset[TargetName]:
         """Ancestors that only their image stands for: BuildKit would take a redone one's older result from its cache."""
@@ -278,9 +286,11 @@ class Executor:
         except TaskerBuildError as error:
             return Failed(target=name, failure=Failure(message=error.message, log=str(active.build.paths.log)), seconds=seconds)
         self.ids[name] = image_id
-        if any(reason.kind is Kind.FORCED for reason in active.step.reasons):
+        if self._redoes(active.step):
             self.redone.add(active.step.unique_reference)
-        self.project.records.remember(self.project.wanted[name], image_id, run=self.run.name, revision=self.revision)
+        self.project.records.remember(
+            self.project.wanted[name], image_id, run=self.run.name, revision=self.revision, engine=self.engine_id
+        )
         own = [
             vertex
             for vertex in active.build.progress.steps()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from tasker_build.engine.api import UNIQUE_TAG
 from tasker_build.errors import Problem, SelectionError
 from tasker_build.fingerprint import Group, differences, hunk_lines, hunks
-from tasker_build.plan import Action, Kind, Reason, dockerfile_reason, unique_reference
+from tasker_build.plan import UNCOMMITTED, Action, Kind, Reason, dockerfile_reason, preference, shown, unique_reference
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -113,14 +113,13 @@ class _Baselines:
 
     def of(self, name: TargetName) -> Image | None:
         item = self.situation.wanted[name]
-        human = {self.names.get(f"{item.image}:{tag}") for tag in item.tags}
+        human = frozenset(self.names.get(f"{item.image}:{tag}") for tag in item.tags)
         found = [
-            (image.label.fingerprint == item.facts.fingerprint, image.id in human, image.created, image.id, image)
+            (image.label.fingerprint == item.facts.fingerprint, preference(image, item.platform, human), image)
             for image in self.by_target.get(name, ())
-            if image.label is not None and image.label.platform == item.platform
-            if unique_reference(item.image, image.label.fingerprint) in image.references
+            if image.label is not None and unique_reference(item.image, image.label.fingerprint) in image.references
         ]
-        return max(found, key=lambda row: row[:4])[4] if found else None
+        return max(found, key=lambda row: row[:2])[2] if found else None
 
 
 def _record(situation: Situation, name: TargetName, image: Image | None) -> Known | None:
@@ -192,8 +191,8 @@ class _Chain:
             if rows and group is Group.DOCKERFILE:
                 causes.append(self._cause(item, dockerfile_reason(item, known), None, known))
             elif rows and group is not Group.PARENT:
-                shown = ", ".join(f"{row.sign} {row.label}" for row in rows[:5]) + (" …" if len(rows) > 5 else "")  # noqa: PLR2004
-                causes.append(self._cause(item, Reason(kind=Kind(group.value), evidence=shown), None, known))
+                listed = ", ".join(f"{row.sign} {shown(row.label)}" for row in rows[:5]) + (" …" if len(rows) > 5 else "")  # noqa: PLR2004
+                causes.append(self._cause(item, Reason(kind=Kind(group.value), evidence=listed), None, known))
         names = {str(parent): parent for parent in item.parents}
         parents = [(names[row.label], row.old) for row in found if row.group is Group.PARENT and row.label in names and row.old]
         return tuple(causes), parents
@@ -206,7 +205,7 @@ class _Chain:
         if known is not None:
             old, new = known.facts, item.facts.facts
             if reason.is_dockerfile:
-                details = tuple(hunk_lines(tuple(hunks(old, new)), self.situation.lines.get(item.name)))
+                details = tuple(map(shown, hunk_lines(tuple(hunks(old, new)), self.situation.lines.get(item.name))))
             else:
                 rows = [row for row in differences(old, new) if row.group.value == reason.kind.value]
                 details = tuple(_detail(row) for row in rows) or details
@@ -233,10 +232,10 @@ def _is_told(reason: Reason, followed: set[str]) -> bool:
 
 
 def _detail(row: Difference) -> str:
-    old, new = (None if value is None else _short(value) for value in (row.old, row.new))
+    label, old, new = shown(row.label), *(None if value is None else shown(_short(value)) for value in (row.old, row.new))
     if old is None:
-        return f"+ {row.label}  {new}"
-    return f"- {row.label}  {old}" if new is None else f"~ {row.label}  {old} → {new}"
+        return f"+ {label}  {new}"
+    return f"- {label}  {old}" if new is None else f"~ {label}  {old} → {new}"
 
 
 def _short(value: str) -> str:
@@ -307,8 +306,21 @@ class Origin:
     known: Known | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Base:
+    """An image from outside, and what stands on it."""
+
+    name: str
+    reference: str  # without a digest
+    place: str  # file:line:column of the spec
+    digest: str  # "" where nothing pins it
+    is_locked: bool  # it is the lock that pins it, not the spec
+    direct: tuple[tuple[str, str, str], ...]  # target, its role there, place
+    through: tuple[str, ...]  # targets that stand on it through these
+
+
 def find_image(text: str, images: Sequence[Image]) -> Image:
-    """Return the image of a reference, or of an id or the beginning of one.
+    """Return the image of a reference, or of an id or a registry's digest or the beginning of one.
 
     Raises:
         SelectionError: there is none, or more than one.
@@ -316,12 +328,19 @@ def find_image(text: str, images: Sequence[Image]) -> Image:
     for reference in (text, f"{text}:latest"):
         if found := next((image for image in images if reference in image.references), None):
             return found
-    start = text.removeprefix("sha256:")
-    matches = [image for image in images if looks_like_id(text) and short_start(image.id, start)]
+    name, _, digest = text.partition("@")
+    if digest:
+        # A tag beside a digest says nothing: the digest decides.
+        wanted = f"{familiar(name)}@{digest}"
+        matches = [image for image in images if wanted in map(_familiar_digest, image.digests)]
+    else:
+        matches = [image for image in images if looks_like_id(text) and _begins(image, text.removeprefix("sha256:"))]
     if len(matches) == 1:
         return matches[0]
     if matches:
-        raise SelectionError([Problem(code="S031", message=f"{len(matches)} images have an id that begins with `{text}`")])
+        raise SelectionError(
+            [Problem(code="S031", message=f"{len(matches)} images have an id or digest that begins with `{text}`")]
+        )
     message = f"`{text}` is neither a target nor an image that is here"
     raise SelectionError([Problem(code="S031", message=message, hints=("`tasker-build ls` lists the targets",))])
 
@@ -332,9 +351,22 @@ def looks_like_id(text: str) -> bool:
     return 4 <= len(digits) <= 64 and not set(digits) - set("0123456789abcdef")  # noqa: PLR2004 - sha256 in hex
 
 
-def short_start(image_id: str, start: str) -> bool:
-    """Whether an id, without its algorithm, begins so."""
-    return image_id.removeprefix("sha256:").startswith(start)
+def _begins(image: Image, start: str) -> bool:
+    """Whether an image's id or one of its digests begins so, algorithms left out."""
+    names = (image.id, *(digest.partition("@")[2] for digest in image.digests))
+    return any(name.removeprefix("sha256:").startswith(start) for name in names)
+
+
+def familiar(name: str) -> str:
+    """An image's name as engines list it: without the hub's host and folder, and without a tag."""
+    slash = name.rfind("/")
+    name = name[:slash] + name[slash:].partition(":")[0] if slash >= 0 else name.partition(":")[0]
+    return name.removeprefix("docker.io/").removeprefix("library/")
+
+
+def _familiar_digest(text: str) -> str:
+    name, _, digest = text.partition("@")
+    return f"{familiar(name)}@{digest}"
 
 
 def origin(image: Image, situation: Situation) -> Origin:
@@ -359,7 +391,8 @@ def origin(image: Image, situation: Situation) -> Origin:
     else:
         verdict = "ours: its unique tag agrees with its label"
     known = _record(situation, name, image) if name is not None and mine else None
-    if agrees and name is not None and mine and known is None and (name, label.fingerprint) in situation.known:
+    noted = situation.known.get((name, label.fingerprint)) if name is not None and mine and known is None else None
+    if agrees and noted is not None and not situation.observed.is_another_engine(noted.engine):
         agrees, verdict = False, "not ours: it has our unique tag, but the image built here under that tag was another"
     return Origin(
         image=image,
@@ -436,7 +469,7 @@ def _judge(name: TargetName, run: str, summary: Mapping[str, Any], result: Mappi
     return StepReport(
         target=name,
         run=run,
-        revision=str(summary.get("revision", "")),
+        revision=str(summary.get("revision") or "") + (UNCOMMITTED if summary.get("uncommitted") else ""),
         action=str(step["action"]),
         reasons=reasons,
         rows=rows,
@@ -449,6 +482,7 @@ def _wrong_guesses(
 ) -> Iterator[Guess]:
     own = [row for row in rows if row.target == name]
     # An image that was not there has to be made again, cached or not: that is no guess about its content.
+    reasons = [kind for kind in reasons if kind != Kind.FAILED_BEFORE.value]
     if own and all(row.cached for row in own) and reasons and set(reasons) <= _CHANGES:
         why = f"predicted to change ({', '.join(reasons)}), and BuildKit had every one of its {len(own)} steps"
         end = "; the parent came out as before" if set(reasons) == {Kind.PARENT.value} else ""

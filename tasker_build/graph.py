@@ -9,6 +9,8 @@ import networkx as nx
 from tasker_build.spec.model import TargetName
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from tasker_build.spec.model import Spec, Target
 
     Graph = nx.DiGraph[TargetName]
@@ -58,6 +60,12 @@ def descendants(graph: Graph, name: TargetName) -> tuple[TargetName, ...]:
     """Return everything that stands on the target, in build order."""
     below = nx.descendants(graph, name)
     return tuple(n for n in build_order(graph.subgraph(below)))
+
+
+def path_to_any(graph: Graph, name: TargetName, others: Iterable[TargetName]) -> tuple[TargetName, ...]:
+    """Return the shortest path from a target down to one of others that it stands on or is; empty when there is none."""
+    found = [path for other in others if (path := dependency_path(graph, name, other)) and path[0] == name]
+    return min(found, key=lambda path: (len(path), path), default=())
 
 
 def dependency_path(graph: Graph, one: TargetName, other: TargetName) -> tuple[TargetName, ...]:

@@ -39,6 +39,7 @@ class Outline(NamedTuple):
     image: str
     tags: tuple[str, ...]  # as written: the version is still open
     platform: str
+    refresh: str
     parents: tuple[TargetName, ...]
     bases: tuple[str, ...]
     templates: Mapping[str, str]
@@ -84,6 +85,7 @@ class Outline(NamedTuple):
             image=self.image,
             tags=tags,
             platform=self.platform,
+            refresh=self.refresh,
             parents=self.parents,
             bases=self.bases,
             templates=self.templates,

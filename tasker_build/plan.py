@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -11,7 +12,7 @@ from tasker_build.fingerprint import SCHEMA, Difference, Facts, Group, differenc
 from tasker_build.spec.names import TargetName
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from tasker_build.engine.api import ImageLabel
     from tasker_build.errors import Span
@@ -66,6 +67,8 @@ class Kind(StrEnum):
     SECRET = "secret"  # noqa: S105 - a kind of reason
     PARENT = "parent"
     TAG = "tag"
+    AGE = "age"
+    FAILED_BEFORE = "failed-before"  # never a reason by itself
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,6 +116,7 @@ class Wanted:
     tags: tuple[str, ...]
     platform: str
     parents: tuple[TargetName, ...]
+    refresh: str = ""  # an image older than this is built again: 7d
     bases: tuple[str, ...]  # references
     templates: Mapping[str, str] = field(default_factory=dict)  # template → digest
     included_by: Mapping[str, str] = field(default_factory=dict)  # template → the one that asks for it
@@ -126,6 +130,10 @@ class Wanted:
         return str(self.places[key]) if key else ""
 
 
+UNCOMMITTED = " + uncommitted changes"
+"""What follows the commit where files were not as it has them."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Known:
     """What a record here knows of one earlier build: it makes explanations finer and never decides."""
@@ -135,7 +143,8 @@ class Known:
     spec: Mapping[str, str]
     image_id: str
     run: str = ""  # the run that built it
-    revision: str = ""  # Git revision of the workspace then; it explains and is in no fingerprint
+    engine: str = ""  # id of the engine that has it; "" in records of earlier versions
+    revision: str = ""  # Git commit of the workspace then, and UNCOMMITTED where that is not all; it is in no fingerprint
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,6 +153,11 @@ class Observed:
 
     images: Sequence[Image] = ()
     asked: bool = True  # False: offline, nothing was observed
+    engine: str = ""  # its id; "" where it was not asked for
+
+    def is_another_engine(self, engine: str) -> bool:
+        """Whether an id is known to be that of another engine than this one."""
+        return bool(self.engine and engine) and self.engine != engine
 
     def names(self) -> Mapping[str, str]:
         """Every reference that is there → its image's id."""
@@ -160,6 +174,11 @@ class Plan:
     def changed(self) -> bool:
         """Whether applying the plan would do anything."""
         return any(step.action not in {Action.KEEP, Action.FORGET} for step in self.steps)
+
+
+def depends_on_engine(plan: Plan) -> bool:
+    """Whether the plan says something of what was built here that would be another thing for images of another engine."""
+    return any(reason.kind in {Kind.MISSING, Kind.NOT_OURS} for step in plan.steps for reason in step.reasons)
 
 
 def states(plan: Plan) -> Mapping[TargetName, frozenset[str]]:
@@ -190,6 +209,8 @@ def make_plan(
     known: Mapping[tuple[TargetName, str], Known],
     selected: frozenset[TargetName],
     forced: frozenset[TargetName] = frozenset(),
+    failed: Callable[[TargetName], str] = lambda _: "",
+    now: float | None = None,
 ) -> Plan:
     """Compare what the spec asks for with what the engine has.
 
@@ -200,8 +221,10 @@ def make_plan(
         known: (target, fingerprint) → what a record here knows.
         selected: the targets asked for; stale ancestors of theirs are added and marked.
         forced: targets to build whatever their state.
+        failed: says the run in which a target's last build failed, "" where it did not.
+        now: seconds since 1970; None: no image counts as too old.
     """
-    planner = _Planner(project, wanted, observed, known, forced)
+    planner = _Planner(project, wanted, observed, known, forced, failed, now)
     steps = {item.name: planner.step(item) for item in wanted}
     chosen = _with_stale_ancestors(wanted, steps, selected)
     listed = [steps[item.name] for item in wanted if item.name in chosen]
@@ -232,8 +255,11 @@ class _Planner:
         observed: Observed,
         known: Mapping[tuple[TargetName, str], Known],
         forced: frozenset[TargetName],
+        failed: Callable[[TargetName], str],
+        now: float | None,
     ) -> None:
         self.project, self.observed, self.known, self.forced = project, observed, known, forced
+        self.failed, self.now = failed, now
         self.references = observed.names()
         self.by_id = {image.id: image for image in observed.images}
         self.labelled: dict[str, list[tuple[Image, ImageLabel]]] = {}
@@ -245,22 +271,25 @@ class _Planner:
         self.actions: dict[TargetName, Action] = {}
         self.ids: dict[TargetName, str | None] = {}
 
-    def ours(self, target: str, repository: str, platform: str | None = None) -> Iterator[Image]:
+    def ours(self, target: str, repository: str) -> Iterator[Image]:
         """Images that are really ours: label and unique tag are there and agree."""
         for image, label in self.labelled.get(target, ()):
-            if platform is not None and label.platform != platform:
-                continue
             if unique_reference(repository, label.fingerprint) in image.references:
                 yield image
 
     def step(self, item: Wanted) -> Step:
-        images = list(self.ours(item.name, item.image, item.platform))
-        match = next((image for image in images if image.label and image.label.fingerprint == item.facts.fingerprint), None)
+        images = list(self.ours(item.name, item.image))
+        wanted = (item.facts.fingerprint, item.platform)
+        match = next(
+            (image for image in images if image.label and (image.label.fingerprint, image.label.platform) == wanted), None
+        )
         reasons = tuple(sorted(self._reasons(item, images, match), key=lambda reason: list(Kind).index(reason.kind)))
         if any(reason.kind is not Kind.TAG for reason in reasons):
             # What is built is tagged anyway.
             reasons = tuple(reason for reason in reasons if reason.kind is not Kind.TAG)
         action = self._action(reasons)
+        if action.builds and (run := self.failed(item.name)):
+            reasons += (Reason(kind=Kind.FAILED_BEFORE, evidence=f"its last build failed: {_run_words(run)}"),)
         keeps = action in {Action.KEEP, Action.RETAG}
         self.actions[item.name] = action
         self.ids[item.name] = match.id if match and keeps else None
@@ -294,11 +323,17 @@ class _Planner:
         yield from self._tag_reasons(item, match)
         if match is not None:
             yield from self._standing(item, match)
+            yield from self._age(item, match)
             return
         latest = self._latest(item, images)
         if latest is not None:
+            yield from self._age(item, latest)
+        known = self.known.get((item.name, item.facts.fingerprint))
+        if latest is not None and latest.label is not None and (known is None or latest.label.platform == item.platform):
             yield from self._changes(item, latest)
-        elif (item.name, item.facts.fingerprint) in self.known:
+        elif known is not None and self.observed.is_another_engine(known.engine):
+            yield Reason(kind=Kind.NEW, evidence="no image of this target on this engine; it was built on another one")
+        elif known is not None:
             yield Reason(
                 kind=Kind.MISSING,
                 evidence=f"{unique_reference(item.image, item.facts.fingerprint)} was built here and is gone",
@@ -307,10 +342,20 @@ class _Planner:
             yield Reason(kind=Kind.NEW, evidence="no image of this target is here")
 
     def _latest(self, item: Wanted, images: Sequence[Image]) -> Image | None:
-        """The image people use now, else the newest: what a difference is explained against."""
-        human = {self.references.get(f"{item.image}:{tag}") for tag in item.tags}
-        ordered = sorted(images, key=lambda image: (image.id in human, image.created, image.id))
-        return ordered[-1] if ordered else None
+        """What a difference is explained against."""
+        human = frozenset(self.references.get(f"{item.image}:{tag}") for tag in item.tags)
+        return max(images, key=lambda image: preference(image, item.platform, human), default=None)
+
+    def _age(self, item: Wanted, image: Image) -> Iterator[Reason]:
+        """What is older than the target's `refresh` allows."""
+        if not item.refresh or self.now is None or image.label is None or image.label.platform != item.platform:
+            return
+        built = image.label.built or image.created
+        age = self.now - built
+        if age > int(item.refresh[:-1]) * _SECONDS[item.refresh[-1]]:
+            when = f"built {_age_words(age)} ago" if built else "nobody knows when it was built"
+            place = item.place(f"targets.{item.name}.refresh")
+            yield Reason(kind=Kind.AGE, evidence=f"{when}, refresh: {item.refresh}", place=place)
 
     def _tag_reasons(self, item: Wanted, match: Image | None) -> Iterator[Reason]:
         """Names for people that stand on something else than the image they should."""
@@ -325,7 +370,7 @@ class _Planner:
     def _standing(self, item: Wanted, match: Image) -> Iterator[Reason]:
         """What an image with the right fingerprint stands on: a parent may have been made again, a local base replaced."""
         known = self.known.get((item.name, item.facts.fingerprint))
-        if known is not None and known.image_id != match.id:
+        if known is not None and known.image_id != match.id and not self.observed.is_another_engine(known.engine):
             reference = unique_reference(item.image, item.facts.fingerprint)
             evidence = f"{reference} is {short_id(match.id)}; what was built here is {short_id(known.image_id)}"
             yield Reason(kind=Kind.NOT_OURS, evidence=evidence)
@@ -358,7 +403,11 @@ class _Planner:
             )
         for group in Group:
             if group in changed:
-                yield from self._explain(item, group, [d for d in found if d.group is group], known)
+                rows = [d for d in found if d.group is group]
+                if group is Group.SPEC and known is None and label.platform != item.platform:
+                    # The label itself says so much.
+                    rows = [Difference(group=group, label="platform", old=label.platform, new=item.platform)]
+                yield from self._explain(item, group, rows, known)
 
     def _explain(self, item: Wanted, group: Group, found: Sequence[Difference], known: Known | None) -> Iterator[Reason]:
         nothing = "no record here: group only"
@@ -371,10 +420,10 @@ class _Planner:
         elif group is Group.DOCKERFILE:
             yield dockerfile_reason(item, known)
         elif group is Group.CONTEXT:
-            details = tuple(f"{d.sign} {_shown(d.label)}" for d in found)
+            details = tuple(f"{d.sign} {shown(d.label)}" for d in found)
             count = f"{len(found)} file{'s' if len(found) != 1 else ''}"
-            shown = ", ".join(details[:5]) + (f" and {len(details) - 5} more" if len(details) > 5 else "")  # noqa: PLR2004
-            yield Reason(kind=Kind.CONTEXT, evidence=f"{count}: {shown}" if found else nothing, details=details)
+            listed = ", ".join(details[:5]) + (f" and {len(details) - 5} more" if len(details) > 5 else "")  # noqa: PLR2004
+            yield Reason(kind=Kind.CONTEXT, evidence=f"{count}: {listed}" if found else nothing, details=details)
         else:
             evidence = ", ".join(_value_change(d) for d in found) or nothing
             # What is gone has no place any more; it is where what came instead of it is.
@@ -404,7 +453,7 @@ def dockerfile_reason(item: Wanted, known: Known | None) -> Reason:
         tools = all(key.startswith(_TOOL_KEYS) for key in keys)
         kind, evidence = Kind.TOOL if tools else Kind.SPEC, ", ".join(keys)
         place = ", ".join(dict.fromkeys(place for key in keys if (place := item.place(key))))
-    details = tuple(hunk_lines(tuple(hunks(known.facts, item.facts.facts))))
+    details = tuple(map(shown, hunk_lines(tuple(hunks(known.facts, item.facts.facts)))))
     return Reason(kind=kind, evidence=evidence, details=details, place=place, is_dockerfile=True)
 
 
@@ -442,14 +491,39 @@ def _what(image: Image | None, item: Wanted, image_id: str) -> str:
     return f"our image of fingerprint {image.label.fingerprint[:12]}"
 
 
+def preference(image: Image, platform: str, human: Collection[str | None]) -> tuple[bool, bool, int, str]:
+    """Orders a target's images by how well a difference is explained against them.
+
+    The wanted platform's come last, there the one that people use now, else the newest.
+    """
+    same_platform = image.label is not None and image.label.platform == platform
+    return same_platform, image.id in human, image.created, image.id
+
+
+_SECONDS = {"h": 3600, "d": 86400, "w": 7 * 86400}
+_FULL_DAYS = 2
+
+
+def _age_words(seconds: float) -> str:
+    """An age as people say it, whole and rounded down."""
+    days, hours = int(seconds // _SECONDS["d"]), int(seconds // _SECONDS["h"])
+    return f"{days} days" if days >= _FULL_DAYS else f"{hours} hour{'s' if hours != 1 else ''}"
+
+
+def _run_words(run: str) -> str:
+    """A run and the time in its name."""
+    match = re.match(r"(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)", run)
+    return f"run {run}, {match[1]}-{match[2]}-{match[3]} {match[4]}:{match[5]} UTC" if match else f"run {run}"
+
+
 def short_id(image_id: str) -> str:
     """The part of an image id that people compare."""
     return image_id.removeprefix("sha256:")[:12]
 
 
-def _shown(path: str) -> str:
-    """A path that can be printed on one line whatever bytes it has."""
-    text = path.encode("utf-8", "backslashreplace").decode()
+def shown(text: str) -> str:
+    """A path, or whatever else others wrote, so that it can be printed on one line whatever characters it has."""
+    text = text.encode("utf-8", "backslashreplace").decode()
     return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
@@ -460,14 +534,14 @@ def _value_change(difference: Difference) -> str:
     if difference.old is None and difference.group is Group.BASE:
         return f"+ {difference.label}"
     if difference.old is None:
-        return f"+ {difference.label}={_shown(difference.new or '')}"
+        return f"+ {difference.label}={shown(difference.new or '')}"
     if difference.new is None:
         return f"- {difference.label}"
     if difference.group is Group.BASE:
         return f"{difference.label} {_pinned(difference.old)} → {_pinned(difference.new)}"
     if difference.group is Group.SECRET:
         return f"{difference.label} {_secret(difference.old)} → {_secret(difference.new)}"
-    return f"{difference.label} {_shown(difference.old) or _EMPTY} → {_shown(difference.new) or _EMPTY}"
+    return f"{difference.label} {shown(difference.old) or _EMPTY} → {shown(difference.new) or _EMPTY}"
 
 
 def _secret(value: str) -> str:

@@ -422,6 +422,7 @@ class Project:
                 image=self.spec.image_name(target),
                 tags=target.tags,
                 platform=platform,
+                refresh=target.refresh or "",
                 parents=self.parents(name),
                 bases=tuple(image for image in dockerfile.outside_images(parsed) if image not in self.references),
                 templates=dict(self.images_tree.templates[name]),
@@ -452,6 +453,7 @@ class Project:
         from tasker_build.spec.model import Tool  # noqa: PLC0415
 
         found = {**self._common_keys, **_keys(f"targets.{target.name}", target)}
+        del found[f"targets.{target.name}.refresh"]  # says when to build, not what
         for name in target.from_.values():
             if name in self.spec.bases:
                 # A pin that moved is a reason of its own.

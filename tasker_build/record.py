@@ -9,10 +9,10 @@ import os
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tasker_build.fingerprint import Fact, Group
-from tasker_build.plan import Known
+from tasker_build.plan import UNCOMMITTED, Known
 from tasker_build.spec.names import TargetName, slug
 from tasker_build.workspace import write_file
 
@@ -27,6 +27,9 @@ KEPT_FACTS = 8
 KEPT_RUNS = 20
 KEPT_DURATIONS = 5
 
+_GIT_TIMEOUT = 30
+_COMMIT = "# branch.oid "
+
 
 @dataclass(frozen=True, slots=True)
 class Records:
@@ -34,23 +37,25 @@ class Records:
 
     folder: Path
 
-    def known(self, names: Sequence[TargetName]) -> Mapping[tuple[TargetName, str], Known]:
+    def known(self, names: Sequence[TargetName]) -> KnownBuilds:
         """What earlier builds of these targets were made from; what cannot be read is as if it were not there."""
-        return _KnownBuilds(names, self._read)
+        return KnownBuilds(names, self._read)
 
     def _path(self, name: str) -> Path:
         return self.folder / "targets" / f"{slug(name)}.json"
 
-    def _read(self, name: TargetName) -> dict[str, Known]:
+    def _read(self, name: TargetName) -> _Target:
         try:
             value: Any = json.loads(self._path(name).read_text())
-            return {row["fingerprint"]: _known(row) for row in value["builds"]} if value["target"] == name else {}
+            if value["target"] != name:
+                return _Target({}, "")
+            return _Target({row["fingerprint"]: _known(row) for row in value["builds"]}, str(value.get("failed", "")))
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-            return {}
+            return _Target({}, "")
 
-    def remember(self, wanted: Wanted, image_id: str, *, run: str = "", revision: str = "") -> None:
-        """Note what a build was made from, the newest last."""
-        known = self._read(wanted.name)
+    def remember(self, wanted: Wanted, image_id: str, *, run: str = "", revision: str = "", engine: str = "") -> None:
+        """Note what a build was made from, the newest last; an earlier failure is none any more."""
+        known = self._read(wanted.name).builds
         known.pop(wanted.facts.fingerprint, None)
         known[wanted.facts.fingerprint] = Known(
             facts=wanted.facts.facts,
@@ -59,19 +64,33 @@ class Records:
             image_id=image_id,
             run=run,
             revision=revision,
+            engine=engine,
         )
-        rows = [_row(fingerprint, item) for fingerprint, item in list(known.items())[-KEPT_FACTS:]]
-        self._write(self._path(wanted.name), {"target": wanted.name, "builds": rows})
+        self._write_target(wanted.name, known)
 
-    def adopt(self, wanted: Wanted, image_id: str) -> None:
-        """Note what an image that was there before this folder knew of it is made from: its label says it is this."""
+    def note_failure(self, name: TargetName, run: str) -> None:
+        """Note the run in which a target could not be built."""
+        self._write_target(name, self._read(name).builds, run)
+
+    def _write_target(self, name: TargetName, known: Mapping[str, Known], failed: str = "") -> None:
+        rows = [_row(fingerprint, item) for fingerprint, item in list(known.items())[-KEPT_FACTS:]]
+        self._write(self._path(name), {"target": name, "builds": rows} | ({"failed": failed} if failed else {}))
+
+    def adopt(self, wanted: Wanted, image_id: str, engine: Callable[[], str] = str) -> None:
+        """Note what an image that was there before this folder knew of it is made from: its label says it is this.
+
+        Args:
+            wanted: what its label says it is.
+            image_id: its id.
+            engine: asks for the id of the engine that has it; only called for what is noted.
+        """
         try:
             text = self._path(wanted.name).read_text()
         except OSError:
             text = ""
         # A record of its own is read as it is written here; nothing else in it could be this fingerprint.
         if f'"{wanted.facts.fingerprint}"' not in text:
-            self.remember(wanted, image_id)
+            self.remember(wanted, image_id, engine=engine())
 
     def _write(self, path: Path, value: Any) -> None:
         self.make()
@@ -129,17 +148,29 @@ class Records:
             self._write(self.folder / "rendered.json", paths)
 
 
-class _KnownBuilds(Mapping[tuple["TargetName", str], Known]):
+class _Target(NamedTuple):
+    builds: dict[str, Known]  # by fingerprint
+    failed: str  # the run in which its last build failed
+
+
+class KnownBuilds(Mapping[tuple["TargetName", str], Known]):
     """Builds by target and fingerprint; a target's file is read when it is asked for: a plan needs few of them."""
 
-    def __init__(self, names: Sequence[TargetName], read: Callable[[TargetName], Mapping[str, Known]]) -> None:
+    def __init__(self, names: Sequence[TargetName], read: Callable[[TargetName], _Target]) -> None:
         self._names, self._reader = names, read
-        self._targets: dict[TargetName, Mapping[str, Known]] = {}
+        self._targets: dict[TargetName, _Target] = {}
 
-    def _read(self, name: TargetName) -> Mapping[str, Known]:
+    def failed(self, name: TargetName) -> str:
+        """The run in which a target's last build failed; "" where it did not."""
+        return self._of(name).failed
+
+    def _of(self, name: TargetName) -> _Target:
         if name not in self._targets:
             self._targets[name] = self._reader(name)
         return self._targets[name]
+
+    def _read(self, name: TargetName) -> Mapping[str, Known]:
+        return self._of(name).builds
 
     def __getitem__(self, key: tuple[TargetName, str]) -> Known:
         return self._read(key[0])[key[1]]
@@ -200,6 +231,7 @@ def _row(fingerprint: str, known: Known) -> dict[str, Any]:
         "fingerprint": fingerprint,
         "image": known.image_id,
         "run": known.run,
+        "engine": known.engine,
         "revision": known.revision,
         "spec": dict(known.spec),
         "templates": dict(known.templates),
@@ -215,24 +247,36 @@ def _known(row: Mapping[str, Any]) -> Known:
         spec=dict(row["spec"]) if isinstance(row["spec"], dict) else {},  # one digest of all, in records of earlier versions
         image_id=str(row["image"]),
         run=str(row.get("run", "")),
+        engine=str(row.get("engine", "")),
         revision=str(row.get("revision", "")),
     )
 
 
 def git_revision(folder: Path) -> str:
-    """The commit a folder's Git checkout stands on; "" where there is no Git, no repository or no commit."""
+    """The commit a folder's Git checkout stands on, and whether that is all of it.
+
+    Returns:
+        The commit, followed by UNCOMMITTED where a file of the checkout was edited, added or removed since, new files that Git
+        does not ignore included; "" where there is no Git, no repository or no commit, or Git does not say.
+    """
     import subprocess  # noqa: PLC0415 - only a build asks for it
 
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    environment["GIT_OPTIONAL_LOCKS"] = "0"  # nobody's `git commit` has to wait for a question
     try:
         done = subprocess.run(
-            ["git", "-C", str(folder), "rev-parse", "--verify", "--quiet", "HEAD"],
+            ["git", "-C", str(folder), "status", "--porcelain=v2", "--branch", "--untracked-files=normal"],
             capture_output=True,
             text=True,
-            timeout=5,
+            errors="replace",
+            timeout=_GIT_TIMEOUT,
             check=False,
             env=environment,
         )
     except (OSError, subprocess.SubprocessError):
         return ""
-    return done.stdout.strip() if done.returncode == 0 else ""
+    lines = done.stdout.splitlines() if done.returncode == 0 else []
+    commit = next((line.removeprefix(_COMMIT) for line in lines if line.startswith(_COMMIT)), "")
+    if not commit or commit == "(initial)":
+        return ""
+    return commit + (UNCOMMITTED if any(not line.startswith("#") for line in lines) else "")

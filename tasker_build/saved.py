@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from tasker_build import __version__
 from tasker_build.errors import RefusedError
 from tasker_build.fingerprint import SCHEMA, Group
-from tasker_build.plan import Action, Kind, Plan, Reason, Step
+from tasker_build.plan import Action, Kind, Plan, Reason, Step, shown
 from tasker_build.spec.names import TargetName
 
 if TYPE_CHECKING:
@@ -135,11 +135,12 @@ class Moved:
     new: str | None
 
     def __str__(self) -> str:
+        thing = shown(self.thing)
         if self.old is None:
-            return f"{self.kind.value:<8}  + {self.thing}  {_short(self.new or '')}"
+            return f"{self.kind.value:<8}  + {thing}  {_short(self.new or '')}"
         if self.new is None:
-            return f"{self.kind.value:<8}  - {self.thing}  was {_short(self.old)}"
-        return f"{self.kind.value:<8}  ~ {self.thing}  {_short(self.old)} → {_short(self.new)}"
+            return f"{self.kind.value:<8}  - {thing}  was {_short(self.old)}"
+        return f"{self.kind.value:<8}  ~ {thing}  {_short(self.old)} → {_short(self.new)}"
 
 
 _DIGEST = 64
@@ -152,7 +153,7 @@ def _short(value: str) -> str:
         kind, colon, digest = word.rpartition(":")
         is_digest = len(digest) == _DIGEST and not set(digest) - set("0123456789abcdef")
         words.append(f"{kind}{colon}{digest[:12]}" if is_digest else word)
-    return " ".join(words) if value else '""'
+    return shown(" ".join(words)) if value else '""'
 
 
 def moved(saved: SavedPlan, now: SavedPlan) -> tuple[Moved, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import functools
 import os
 import sys
 import time
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from tasker_build.cli import Settings
+    from tasker_build.engine.api import Engine
     from tasker_build.executor import Event, Executor
     from tasker_build.project import Project
 
@@ -93,7 +95,7 @@ def command(
             plan = plan_again(project, engine, saved, file)
         else:
             plan = plan_project(project, engine, words, rebuild)
-        _adopt(project, plan)
+        _adopt(project, plan, engine)
         if not plan.changed:
             _push(engine, plan, wanted=push)
             return _nothing_to_do(project, plan, form)
@@ -188,11 +190,12 @@ def _secrets(project: Project, plan: Plan) -> dict[str, Path]:
     return dict(found)
 
 
-def _adopt(project: Project, plan: Plan) -> None:
+def _adopt(project: Project, plan: Plan, engine: Engine) -> None:
     """Images that were built elsewhere, or whose record is gone, become known here: the next plan can name files then."""
+    identity = functools.cache(engine.identity)
     for step in plan.steps:
         if step.image_id and step.action in {Action.KEEP, Action.RETAG}:
-            project.records.adopt(project.wanted[step.target], step.image_id)
+            project.records.adopt(project.wanted[step.target], step.image_id, identity)
 
 
 def _limit_cargo(run: Path, jobs: int) -> dict[str, Path]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import functools
 import os
+import time
+from dataclasses import replace
 from hashlib import sha256
 from typing import TYPE_CHECKING, Protocol
 
 from tasker_build.errors import RefusedError, SelectionError
-from tasker_build.plan import Observed, Plan, make_plan, states
+from tasker_build.plan import Observed, Plan, depends_on_engine, make_plan, states
 from tasker_build.spec.names import TargetName
 
 if TYPE_CHECKING:
@@ -43,21 +45,30 @@ def plan_project(project: Project, engine: Engine | None, selection: Sequence[st
         EngineError: the engine does not answer.
     """
     project.wanted  # noqa: B018 - every mistake of the user's comes before the engine's
-    observed = Observed(images=engine.images()) if engine else Observed(asked=False)
-    return _plan(project, observed, selection, forced)
+    if engine is None:
+        return _plan(project, Observed(asked=False), selection, forced)
+    observed = Observed(images=engine.images())
+    plan = _plan(project, observed, selection, forced)
+    if not depends_on_engine(plan):
+        return plan
+    # Records do not all speak of this engine. Only where it matters is it asked who it is: most plans have one question.
+    return _plan(project, replace(observed, engine=engine.identity()), selection, forced)
 
 
 def _plan(project: Project, observed: Observed, selection: Sequence[str], forced: Sequence[str]) -> Plan:
     wanted = tuple(project.wanted.values())
     selected = project.select(selection) if selection else frozenset(project.wanted)
     rebuild = project.select(forced) if forced else frozenset[TargetName]()
+    known = project.records.known(project.order)
     return make_plan(
         project.head.project,
         wanted,
         observed,
-        known=project.records.known(project.order),
+        known=known,
         selected=selected | rebuild,
         forced=rebuild,
+        failed=known.failed,
+        now=time.time(),
     )
 
 
@@ -110,7 +121,7 @@ def plan_to_save(project: Project, engine: EngineWithIdentity, asked: Asked) -> 
     from tasker_build.project import site_secrets  # noqa: PLC0415
     from tasker_build.saved import SavedPlan, rests_on  # noqa: PLC0415
 
-    observed = Observed(images=engine.images())
+    observed = Observed(images=engine.images(), engine=engine.identity())
     plan = _plan(project, observed, asked.selection, asked.rebuild)
     ids = sorted({secret.id for target in project.spec.targets.values() for secret in target.secrets})
     rests = rests_on(
@@ -120,7 +131,7 @@ def plan_to_save(project: Project, engine: EngineWithIdentity, asked: Asked) -> 
         spec_files=spec_files(project),
         secrets=dict.fromkeys(site_secrets(ids), True),
         endpoint=engine.endpoint,
-        engine_id=engine.identity(),
+        engine_id=observed.engine,
     )
     return SavedPlan(project=project.head.project, asked=asked, plan=plan, rests_on=rests)
 

@@ -9,6 +9,7 @@ import click
 from tasker_build.cli.answer import format_option
 from tasker_build.cli.planning import read_plan
 from tasker_build.errors import Exit
+from tasker_build.plan import shown
 from tasker_build.saved import dump
 from tasker_build.view.plan import plan_text
 
@@ -28,6 +29,7 @@ def command(file: Path, form: str, show_all: bool, verbose: bool) -> int:  # noq
     asked = " ".join(saved.asked.selection) or "everything"
     rebuild = f", rebuild {' '.join(saved.asked.rebuild)}" if saved.asked.rebuild else ""
     engine = saved.rests_on["engine"].get("endpoint", "")
-    click.echo(f"saved plan of {saved.project}: {asked}{rebuild}, version {saved.asked.version}, for {engine}")
+    # Anyone may have written the file.
+    click.echo(shown(f"saved plan of {saved.project}: {asked}{rebuild}, version {saved.asked.version}, for {engine}"))
     click.echo(plan_text(saved.plan, show_kept=show_all, details=verbose))
     return Exit.OK

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ import click
 from tasker_build.cli.answer import format_option, say_document
 from tasker_build.cli.planning import states_of
 from tasker_build.errors import Exit, Problem, SelectionError, nearest
+from tasker_build.plan import unique_reference
 from tasker_build.selector import asks_for_state
 from tasker_build.since import chosen
 
@@ -17,13 +19,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tasker_build.cli import Settings
-    from tasker_build.explain import Situation
+    from tasker_build.explain import Base, Situation
     from tasker_build.project import Project
     from tasker_build.spec.model import TargetName
 
 
 @click.command("why")
-@click.argument("what", metavar="TARGET | A B | IMAGE | state:STATE", nargs=-1, required=True)
+@click.argument("what", metavar="TARGET | BASE | A B | IMAGE | state:STATE", nargs=-1, required=True)
 @click.option("--steps", is_flag=True, help="Set the last run's prediction beside what BuildKit did.")
 @format_option("text", "json")
 @click.option("--version", "version", default="latest", help="Version for image tags.")
@@ -33,17 +35,22 @@ def command(settings: Settings, what: tuple[str, ...], steps: bool, form: str, v
 
     by_state = asks_for_state(what) and not steps
     if not by_state and (len(what) > 2 or (steps and len(what) != 1)):  # noqa: PLR2004
-        raise click.UsageError("name one target or image, or two targets; --steps goes with one target")
+        raise click.UsageError("name one target, base or image, or two of them; --steps goes with one target")
     project = settings.project(version)
     if by_state:
         _explain_all(project, chosen(project, what, (), None, states_of(project)) or (), form)
         return Exit.OK
     if len(what) == 2:  # noqa: PLR2004
-        one, other = (_target(project, word) for word in what)
+        one, other = (_source(project, word) or _target(project, word) for word in what)
         path, roles = _path(project, one, other)
         _say(form, why.path_text(path, one, other, roles), why.path_data(path, one, other, roles))
         return Exit.OK
     name = next((name for name in project.order if name == what[0]), None)
+    base = _source(project, what[0]) if name is None and not steps else None
+    if base is not None and base in project.spec.bases:
+        found_base = _base(project, base)
+        _say(form, why.base_text(found_base), why.base_data(found_base))
+        return Exit.OK
     if steps:
         _steps(project, name or _target(project, what[0]), form)
         return Exit.OK
@@ -89,8 +96,24 @@ def _target(project: Project, word: str) -> TargetName:
     for name in project.order:
         if name == word:
             return name
-    hints = nearest(word, project.order) or ("`tasker-build ls` lists the targets; an image is named `name:tag` or by its id",)
+    hints = nearest(word, [*project.order, *project.spec.bases]) or (
+        "`tasker-build ls` lists the targets; an image is named `name:tag` or by its id",
+    )
     raise SelectionError([Problem(code="S030", message=f"no target is called `{word}`", hints=hints)])
+
+
+def _source(project: Project, word: str) -> str | None:
+    """The target or base that a word names, by its name or by that of its image; None: neither."""
+    spec = project.spec
+    if word in project.order or word in spec.bases:
+        return word
+    reference = word if ":" in word.rpartition("/")[2] else f"{word}:latest"
+    for name, item in project.wanted.items():
+        if reference in {f"{item.image}:{tag}" for tag in item.tags} or reference == unique_reference(
+            item.image, item.facts.fingerprint
+        ):
+            return name
+    return next((name for name, image in spec.bases.items() if word in {image, image.partition("@")[0]}), None)
 
 
 def _may_be_image(project: Project, word: str) -> bool:
@@ -106,10 +129,19 @@ def _situation(project: Project) -> Situation:
     from tasker_build.plan import Observed, make_plan  # noqa: PLC0415
 
     wanted = project.wanted
-    observed = Observed(images=DockerEngine.connect().images())
+    engine = DockerEngine.connect()
+    observed = Observed(images=engine.images(), engine=engine.identity())
     known = project.records.known(project.order)
     selected = frozenset(project.order)
-    plan = make_plan(project.spec.project, tuple(wanted.values()), observed, known=known, selected=selected)
+    plan = make_plan(
+        project.spec.project,
+        tuple(wanted.values()),
+        observed,
+        known=known,
+        selected=selected,
+        failed=known.failed,
+        now=time.time(),
+    )
     lines = {
         name: (
             f"{project.spec.output}/{project.spec.targets[name].dockerfile}",
@@ -120,18 +152,48 @@ def _situation(project: Project) -> Situation:
     return Situation(spec=project.spec, wanted=wanted, observed=observed, known=known, plan=plan, lines=lines)
 
 
-def _path(
-    project: Project, one: TargetName, other: TargetName
-) -> tuple[tuple[TargetName, ...], dict[tuple[str, str], tuple[str, str]]]:
-    from tasker_build.graph import dependency_path  # noqa: PLC0415
+def _path(project: Project, one: str, other: str) -> tuple[tuple[str, ...], dict[tuple[str, str], tuple[str, str]]]:
+    from tasker_build.graph import dependency_path, path_to_any  # noqa: PLC0415
 
-    path = dependency_path(project.graph, one, other)
-    roles: dict[tuple[str, str], tuple[str, str]] = {}
-    for child, parent in pairwise(path):
-        target = project.spec.targets[child]
-        role = next(role for role, source in target.from_.items() if source == parent)
-        roles[child, parent] = (role, str(target.at.get(f"from.{role}", target.span)))
-    return path, roles
+    targets = {str(name): name for name in project.order}
+    if one in targets and other in targets:
+        path: tuple[str, ...] = dependency_path(project.graph, targets[one], targets[other])
+    elif one in targets or other in targets:
+        target, base = (one, other) if one in targets else (other, one)
+        found = path_to_any(project.graph, targets[target], _standing_on(project, base))
+        path = (*found, base) if found else ()
+    else:
+        path = (one,) if one == other else ()
+    return path, {(child, parent): _role(project, child, parent) for child, parent in pairwise(path)}
+
+
+def _role(project: Project, child: str, parent: str) -> tuple[str, str]:
+    """What a target takes a parent or base for, and where the spec says so."""
+    target = next(target for name, target in project.spec.targets.items() if name == child)
+    role = next(role for role, source in target.from_.items() if source == parent)
+    return role, str(target.at.get(f"from.{role}", target.span))
+
+
+def _standing_on(project: Project, base: str) -> list[TargetName]:
+    return [name for name in project.order if base in project.spec.targets[name].from_.values()]
+
+
+def _base(project: Project, name: str) -> Base:
+    from tasker_build.explain import Base  # noqa: PLC0415
+    from tasker_build.graph import descendants  # noqa: PLC0415
+
+    reference, _, digest = project.spec.bases[name].partition("@")
+    direct = _standing_on(project, name)
+    below = {child for target in direct for child in descendants(project.graph, target)} - set(direct)
+    return Base(
+        name=name,
+        reference=reference,
+        place=str(project.spec.at.get(f"bases.{name}", project.spec.span)),
+        digest=digest,
+        is_locked=project.lock.pin(name, reference) is not None,
+        direct=tuple((target, *_role(project, target, name)) for target in direct),
+        through=tuple(target for target in project.order if target in below),
+    )
 
 
 def _steps(project: Project, name: TargetName, form: str) -> None:

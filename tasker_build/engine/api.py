@@ -26,6 +26,7 @@ class ImageLabel:
     fingerprint: str
     groups: Mapping[str, str]
     built_on: Mapping[str, str] = field(default_factory=dict)  # parent target or base reference → image id
+    built: int = 0  # seconds since 1970, where `refresh` asks for it: an image without steps of its own has the time of its base
     redone: bool = False  # its steps were run again although BuildKit had them: only the image itself stands for it
 
     def dump(self) -> str:
@@ -38,7 +39,8 @@ class ImageLabel:
             "fp": self.fingerprint,
             "groups": dict(self.groups),
             "on": dict(self.built_on),
-        } | ({"redone": True} if self.redone else {})
+        }
+        value |= ({"redone": True} if self.redone else {}) | ({"built": self.built} if self.built else {})
         return json.dumps(value, sort_keys=True, separators=(",", ":"))
 
     @classmethod
@@ -55,6 +57,7 @@ class ImageLabel:
                 groups={str(k): str(v) for k, v in value["groups"].items()},
                 built_on={str(k): str(v) for k, v in value["on"].items()},
                 redone=bool(value.get("redone", False)),
+                built=int(value.get("built", 0)),
             )
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return None
@@ -67,7 +70,8 @@ class Image:
     id: str
     references: tuple[str, ...]  # name:tag, sorted
     label: ImageLabel | None
-    created: int = 0  # seconds since 1970, only to choose which of several to explain a difference by
+    created: int = 0  # seconds since 1970
+    digests: tuple[str, ...] = ()  # name@sha256:…: what registries call it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,10 +93,13 @@ class Engine(Protocol):
     """Where images live."""
 
     def images(self) -> Sequence[Image]:
-        """Every image that has a name or carries our label: one round trip."""
+        """Every image that has a name, a registry's digest or our label: one round trip."""
 
     def image(self, reference: str) -> Image | None:
         """The image of that name with its label, or None."""
+
+    def identity(self) -> str:
+        """Its own id, the same whatever endpoint it is reached by: a round trip of its own."""
 
     def tag(self, image_id: str, reference: str) -> None:
         """Give an image a further name."""

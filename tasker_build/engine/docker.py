@@ -47,7 +47,8 @@ class DockerEngine:
         return cls(os.environ.get("DOCKER_HOST") or _context_endpoint() or _DEFAULT_HOST, builder)
 
     def images(self) -> Sequence[Image]:
-        return [image for raw in self._get("/images/json") if (image := _image(raw)).references or image.label]
+        images = map(_image, self._get("/images/json"))
+        return [image for image in images if image.references or image.digests or image.label]
 
     def image(self, reference: str) -> Image | None:
         raw = self._get(f"/images/{quote(reference, safe='/:@')}/json", missing_is_none=True)
@@ -222,8 +223,10 @@ def _unreachable(endpoint: str, error: BaseException) -> EngineError:
 def _image(raw: Mapping[str, Any]) -> Image:
     text = (raw.get("Labels") or {}).get(LABEL)
     references = tuple(sorted(name for name in raw.get("RepoTags") or () if name != "<none>:<none>"))
+    digests = tuple(sorted(name for name in raw.get("RepoDigests") or () if not name.startswith("<none>@")))
     label = ImageLabel.parse(text) if text else None
-    return Image(id=str(raw["Id"]), references=references, label=label, created=int(raw.get("Created") or 0))
+    created = int(raw.get("Created") or 0)
+    return Image(id=str(raw["Id"]), references=references, label=label, created=created, digests=digests)
 
 
 def _context_endpoint() -> str | None:

@@ -18,17 +18,25 @@ class MemoryEngine:
         self.stored: dict[str, Image] = {}
         self.names: dict[str, str] = {}
 
-    def put(self, image_id: str, references: Sequence[str], label: ImageLabel | None, created: int = 0) -> None:
+    def put(
+        self,
+        image_id: str,
+        references: Sequence[str],
+        label: ImageLabel | None,
+        created: int = 0,
+        digests: Sequence[str] = (),
+    ) -> None:
         """Store an image under names, which other images then lose."""
         self.names.update(dict.fromkeys(references, image_id))
-        self.stored[image_id] = Image(id=image_id, references=(), label=label, created=created)
+        self.stored[image_id] = Image(id=image_id, references=(), label=label, created=created, digests=tuple(sorted(digests)))
 
     def remove(self, reference: str) -> None:
         """Take a name away."""
         del self.names[reference]
 
     def images(self) -> Sequence[Image]:
-        return [self._named(image) for image in self.stored.values() if image.label or self._references(image.id)]
+        named = map(self._named, self.stored.values())
+        return [image for image in named if image.references or image.digests or image.label]
 
     def _references(self, image_id: str) -> tuple[str, ...]:
         return tuple(sorted(name for name, owner in self.names.items() if owner == image_id))
@@ -38,6 +46,9 @@ class MemoryEngine:
 
     def image(self, reference: str) -> Image | None:
         return self._named(self.stored[self.names[reference]]) if reference in self.names else None
+
+    def identity(self) -> str:
+        return "memory"
 
     def tag(self, image_id: str, reference: str) -> None:
         self.names[reference] = image_id

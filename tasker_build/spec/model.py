@@ -41,6 +41,7 @@ _PREFIX = Text(
     "a registry or the first part of image names, in lower case, without a tag",
 )
 _DURATION = Text(r"([0-9]+(ns|us|ms|s|m|h))+", "a duration such as 15s or 1m30s")
+_AGE = Text(r"[1-9][0-9]{0,3}[hdw]", "an age such as 12h, 7d or 4w: hours, days or weeks")
 _TARGET_PATTERN = rf"{NAME}(/{NAME})*"
 _TARGET_RULE = "lower case path such as `deploy/workers/rust`"
 _TAG = Text(r"[A-Za-z0-9_{][A-Za-z0-9_.{}-]{0,127}", "an image tag; `{version}` stands for the version being built")
@@ -189,6 +190,11 @@ class Target:
     )
     secrets: tuple[Secret, ...] = key(ListOf(Record(Secret, "a secret", short="id")), "secrets RUN steps may mount", default=())
     network: str = key(Choice(("default", "none", "host")), "network of RUN steps", default="default")
+    refresh: str | None = key(
+        _AGE,
+        "an image older than this is built again; a target that has it never takes its own steps from BuildKit's cache",
+        default=None,
+    )
     hooks: Mapping[str, str] = key(
         MapOf(_LINES, r"[a-z][a-z0-9_]*", "lower case letters, digits and `_`", "hook"),
         "raw Dockerfile lines at the template's named hooks",

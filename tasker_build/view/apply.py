@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from tasker_build.executor import Built, Failed, Retagged, Skipped
-from tasker_build.view.document import document
+from tasker_build.view.document import document, revision_data
 from tasker_build.view.plan import plan_data
 
 if TYPE_CHECKING:
@@ -26,14 +26,14 @@ def apply_document(
         project: its name.
         events: the results; nothing else.
         run: name of the run's folder of logs, "" where nothing was run.
-        revision: the Git revision of the workspace, "" where there is none.
+        revision: the Git revision of the workspace as records have it, "" where there is none.
         exit_code: what the process ends with.
     """
     return document(
         "apply",
         project=project,
         run=run or None,
-        revision=revision or None,
+        **revision_data(revision),
         exit_code=int(exit_code),
         plan=plan_data(plan, project),
         results=[_result(event) for event in events],

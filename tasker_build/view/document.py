@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tasker_build.errors import Exit, ProblemsError, TaskerBuildError
+from tasker_build.plan import UNCOMMITTED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,6 +24,12 @@ VERSION = 1
 def document(name: str, **content: Any) -> dict[str, Any]:
     """A document of that name."""
     return {"format": f"tasker-build {name}", "version": VERSION, **content}
+
+
+def revision_data(revision: str) -> dict[str, Any]:
+    """A Git commit, and whether files were not as it has them; null where nobody knows."""
+    commit = revision.removesuffix(UNCOMMITTED)
+    return {"revision": commit or None, "uncommitted": revision != commit if commit else None}
 
 
 _KINDS = {

@@ -7,14 +7,14 @@ from datetime import UTC, datetime
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from tasker_build.plan import Action, short_id
-from tasker_build.view.document import document
+from tasker_build.plan import UNCOMMITTED, Action, Kind, short_id, shown
+from tasker_build.view.document import document, revision_data
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from tasker_build.engine.api import Image
-    from tasker_build.explain import Cause, Explanation, Link, Origin, Standing, StepReport
+    from tasker_build.explain import Base, Cause, Explanation, Link, Origin, Standing, StepReport
     from tasker_build.plan import Known
 
 _WOULD = {
@@ -46,7 +46,7 @@ def explanation_text(explanation: Explanation) -> str:
         fingerprint = image.label.fingerprint[:12] if image.label else ""
         lines.append(f"{what} {short_id(image.id)}, fingerprint {fingerprint}, of {_when(image, known)}{_record_words(known)}")
         lines += _standing_lines(explanation.stands_on)
-    return "\n".join(lines)
+    return "\n".join(map(shown, lines))
 
 
 def _link_lines(link: Link) -> Iterator[str]:
@@ -56,11 +56,12 @@ def _link_lines(link: Link) -> Iterator[str]:
         yield f"{indent}<- {link.target}  {'(see above)' if link.above else what}"
     for cause in link.causes:
         place = f"  ({cause.place})" if cause.place else ""
-        yield f"{indent}   ROOT: {cause.kind.value}  {cause.evidence}{place}"
-        shown = _details(cause)
-        yield from (f"{indent}      {line}" for line in shown[:_MOST_DETAILS])
-        if len(shown) > _MOST_DETAILS:
-            yield f"{indent}      … {len(shown) - _MOST_DETAILS} more (--format json has all)"
+        word = "ALSO" if cause.kind is Kind.FAILED_BEFORE else "ROOT"
+        yield f"{indent}   {word}: {cause.kind.value}  {cause.evidence}{place}"
+        details = _details(cause)
+        yield from (f"{indent}      {line}" for line in details[:_MOST_DETAILS])
+        if len(details) > _MOST_DETAILS:
+            yield f"{indent}      … {len(details) - _MOST_DETAILS} more (--format json has all)"
 
 
 def _details(cause: Cause) -> Sequence[str]:
@@ -79,7 +80,12 @@ def _record_words(known: Known | None) -> str:
     if known is None:
         return "; no record of its build here"
     run = f", run {known.run}" if known.run else ""
-    return run + (f", Git revision {known.revision[:12]}" if known.revision else "")
+    return run + _revision_words(known.revision)
+
+
+def _revision_words(revision: str) -> str:
+    commit, rest = revision.removesuffix(UNCOMMITTED), UNCOMMITTED if revision.endswith(UNCOMMITTED) else ""
+    return f", Git revision {commit[:12]}{rest}" if commit else ""
 
 
 def _when(image: Image, known: Known | None) -> str:
@@ -132,13 +138,14 @@ def _image_data(image: Image, known: Known | None) -> dict[str, Any]:
     return {
         "id": image.id,
         "references": list(image.references),
+        "digests": list(image.digests),
         "created": image.created or None,
         "project": label.project if label else None,
         "target": label.target if label else None,
         "platform": label.platform if label else None,
         "fingerprint": label.fingerprint if label else None,
         "run": (known.run or None) if known else None,
-        "revision": (known.revision or None) if known else None,
+        **revision_data(known.revision if known else ""),
     }
 
 
@@ -147,21 +154,23 @@ def _standing_data(row: Standing) -> dict[str, Any]:
 
 
 def path_text(path: Sequence[str], one: str, other: str, roles: Mapping[tuple[str, str], tuple[str, str]]) -> str:
-    """How one target hangs on another.
+    """How one target hangs on another, or on a base.
 
     Args:
-        path: the targets, what is built first at the end; empty when neither needs the other.
-        one: the first target asked about.
+        path: the targets, what is built first, or the base, at the end; empty when neither needs the other.
+        one: the first target or base asked about.
         other: the second one.
         roles: (target, parent) → role and place in the spec.
     """
+    if one == other:
+        return f"both are {one}: it is the same target, or base"
     if not path:
         return f"{one} and {other} do not depend on each other"
     lines = [path[0] if path[0] == one else f"{path[0]}  (it is {other} that needs {one})"]
     for i, (child, parent) in enumerate(pairwise(path)):
         role, place = roles[child, parent]
         lines.append(f"{'  ' * i}  <- {parent}  its `{role}` ({place})")
-    return "\n".join(lines)
+    return "\n".join(map(shown, lines))
 
 
 def path_data(path: Sequence[str], one: str, other: str, roles: Mapping[tuple[str, str], tuple[str, str]]) -> dict[str, Any]:
@@ -173,12 +182,43 @@ def path_data(path: Sequence[str], one: str, other: str, roles: Mapping[tuple[st
     return document("why") | {"kind": "path", "from": one, "to": other, "path": list(path), "edges": edges}
 
 
+def base_text(base: Base) -> str:
+    """What stands on an image from outside, and what pins it."""
+    pin = f"pinned to {base.digest} by {'stacks.lock' if base.is_locked else 'the spec'}"
+    lines = [
+        f"base {base.name}  {base.reference}  ({base.place})",
+        f"  {pin if base.digest else 'not pinned: `tasker-build lock` pins it'}",
+    ]
+    lines += [f"  <- {target}  its `{role}` ({place})" for target, role, place in base.direct]
+    if not base.direct:
+        lines.append("  no target stands on it")
+    if base.through:
+        lines.append(f"  through these: {', '.join(base.through)}")
+    return "\n".join(map(shown, lines))
+
+
+def base_data(base: Base) -> dict[str, Any]:
+    """The same as data."""
+    return document("why") | {
+        "kind": "base",
+        "base": base.name,
+        "reference": base.reference,
+        "place": base.place,
+        "digest": base.digest or None,
+        "pinned_by": ("lock" if base.is_locked else "spec") if base.digest else None,
+        "targets": [{"target": target, "role": role, "place": place} for target, role, place in base.direct],
+        "through": list(base.through),
+    }
+
+
 def origin_text(found: Origin, spec_files: Sequence[str]) -> str:
     """Which target an image is of, and what made it."""
     image, label = found.image, found.image.label
-    lines = [f"image {image.id}", f"  names        {', '.join(image.references) or 'none'}", f"  {found.verdict}"]
+    lines = [f"image {image.id}", f"  names        {', '.join(image.references) or 'none'}"]
+    lines += [f"  digests      {', '.join(image.digests)}"] if image.digests else []
+    lines.append(f"  {found.verdict}")
     if label is None:
-        return "\n".join(lines)
+        return "\n".join(map(shown, lines))
     current = "what the spec asks for now" if found.current else "not what the spec asks for now"
     lines += [
         f"  target       {label.target}  (project {label.project}, {', '.join(spec_files)})",
@@ -187,7 +227,7 @@ def origin_text(found: Origin, spec_files: Sequence[str]) -> str:
         f"  made         {_when(image, found.known)}{_record_words(found.known)}",
         *_standing_lines(found.stands_on),
     ]
-    return "\n".join(lines)
+    return "\n".join(map(shown, lines))
 
 
 def origin_data(found: Origin, spec_files: Sequence[str]) -> dict[str, Any]:
@@ -206,8 +246,7 @@ def origin_data(found: Origin, spec_files: Sequence[str]) -> dict[str, Any]:
 def steps_text(report: StepReport) -> str:
     """What was predicted, what BuildKit did, and every wrong guess."""
     reasons = f" ({', '.join(report.reasons)})" if report.reasons else ""
-    revision = f", Git revision {report.revision[:12]}" if report.revision else ""
-    lines = [f"{report.target} in run {report.run}{revision}: predicted {report.action}{reasons}"]
+    lines = [f"{report.target} in run {report.run}{_revision_words(report.revision)}: predicted {report.action}{reasons}"]
     width = max((len(row.target) for row in report.rows), default=0)
     for i, row in enumerate(report.rows):
         did = "cached" if row.cached else f"ran {row.seconds:.1f}s"
@@ -218,7 +257,7 @@ def steps_text(report: StepReport) -> str:
     lines += [f"wrong guess: {guess.verdict}: {guess.target} was {guess.message}" for guess in report.wrong]
     if not report.wrong:
         lines.append("no wrong guess")
-    return "\n".join(lines)
+    return "\n".join(map(shown, lines))
 
 
 def steps_data(report: StepReport) -> dict[str, Any]:
@@ -227,7 +266,7 @@ def steps_data(report: StepReport) -> dict[str, Any]:
         "kind": "steps",
         "target": report.target,
         "run": report.run,
-        "revision": report.revision or None,
+        **revision_data(report.revision),
         "predicted": {"action": report.action, "reasons": list(report.reasons)},
         "steps": [{"target": row.target, "name": row.name, "cached": row.cached, "seconds": row.seconds} for row in report.rows],
         "first_run": report.first_run,
@@ -241,7 +280,7 @@ def no_steps_data(target: str) -> dict[str, Any]:
         "kind": "steps",
         "target": target,
         "run": None,
-        "revision": None,
+        **revision_data(""),
         "predicted": None,
         "steps": [],
         "first_run": None,

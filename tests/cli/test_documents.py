@@ -185,9 +185,27 @@ def test_what_came_of_each_target(here: Path, engine: Engine) -> None:
 
 
 def test_why_in_all_its_forms(tool: Callable[..., tuple[int, str, str]], here: Path, engine: Engine) -> None:
+    edit(here, "stacks.yaml", '{debian: "debian:13"}', '{debian: "debian:13", never: "never:1"}')
     edit(here, "work/app/main.txt", "1", "2")
     assert valid(tool("why", "app")[1], "why")["chain"][0]["causes"][0]["kind"] == "context"
     assert valid(tool("why", "app", "base")[1], "why")["path"] == ["app", "base"]
+    for words, path in {
+        ("app", "debian"): ["app", "debian"],
+        ("debian:13", "other"): ["other", "debian"],
+        ("app", "demo-base:latest"): ["app", "base"],
+        ("app", "app"): ["app"],
+        ("base", "other"): [],
+        ("base", "never"): [],
+        ("debian", "debian"): ["debian"],
+    }.items():
+        document = valid(tool("why", *words)[1], "why")
+        assert (document["path"], len(document["edges"])) == (path, max(len(path) - 1, 0)), words
+    base = valid(tool("why", "debian")[1], "why")
+    assert [row["target"] for row in base["targets"]] == ["base", "app", "other"]
+    assert (base["digest"], base["pinned_by"], base["through"]) == (None, None, [])
+    (here / "stacks.lock").write_text(f'version: 1\nbases:\n  debian:\n    image: "debian:13@sha256:{"a" * 64}"\n')
+    assert valid(tool("why", "debian:13")[1], "why")["pinned_by"] == "lock"
+    (here / "stacks.lock").unlink()
     assert [row["target"] for row in valid(tool("why", "state:modified")[1], "why")["targets"]] == ["app"]
     assert valid(tool("why", "demo-app:latest")[1], "why")["ours"] is True
     assert valid(tool("why", "--steps", "app")[1], "why")["run"] is None

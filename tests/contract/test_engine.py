@@ -94,6 +94,13 @@ def test_images_are_listed_with_all_their_names_and_their_label(world: World) ->
     assert (labels[ours], labels[other]) == (OURS, None)
 
 
+def test_an_image_that_only_a_registrys_digest_names_is_listed() -> None:
+    engine = MemoryEngine()
+    engine.put("id-1", [], None, digests=["contract/a@sha256:1"])
+    engine.put("id-2", [], None)
+    assert [(image.id, image.digests) for image in engine.images()] == [("id-1", ("contract/a@sha256:1",))]
+
+
 def test_an_image_is_found_by_its_name_only(world: World) -> None:
     image_id = world.put([f"{world.prefix}a:1"], OURS)
     found = world.engine.image(f"{world.prefix}a:1")

@@ -144,6 +144,41 @@ def test_forced_builds_make_the_steps_run_again(space: TestSpace) -> None:
     assert space.content("app").split("\n")[0] == redone.split("\n")[0]
 
 
+def test_what_is_too_old_is_built_again_without_the_cache_and_then_is_not(space: TestSpace) -> None:
+    # Without a step of its own an image is as old as its base, whenever it was built.
+    space.write("tpl/other.j2", "FROM {{ images[0][1] }}\nENV A=1\n")
+    space.write("tpl/base.j2", (space.folder / "tpl/base.j2").read_text().replace("cat /lib-src/a.txt", "date +%s%N"))
+    space.apply()
+    assert space.stale() == {}
+    before = space.content("app")
+    spec = space.folder / "stacks.yaml"
+    text = spec.read_text()
+    assert "    template: other.j2\n" in text
+    spec.write_text(text.replace("    template: other.j2\n", "    template: other.j2\n    refresh: 1h\n"))
+    assert space.stale() == {"other": "age"}
+    assert "1 built, 2 unchanged" in space.apply()
+    assert space.stale() == {}
+    spec.write_text(text.replace("    template: base.j2\n", "    template: base.j2\n    refresh: 1h\n"))
+    assert space.stale() == {}
+    docker("image", "rm", space.reference("base"), space.image("base"))
+    assert re.search(r"built    base .* 2 steps, 0 cached", space.apply())
+    assert space.content("app") != before
+    assert space.stale() == {}
+
+
+def test_a_build_that_failed_is_remembered_until_one_ends_well(space: TestSpace) -> None:
+    file = space.folder / "tpl/other.j2"
+    text = file.read_text()
+    file.write_text(text + "RUN exit 3\n")
+    assert space.run("apply", "other").returncode == 1
+    _, reasons = space.plan()["other"]
+    assert [kind for kind, _ in reasons] == ["new", "failed-before"]
+    assert re.fullmatch(r"its last build failed: run \d{8}T\d{6}-\d+, \d{4}-\d\d-\d\d \d\d:\d\d UTC", reasons[1][1])
+    file.write_text(text)
+    space.apply()
+    assert space.stale() == {}
+
+
 def test_an_engine_without_images_or_records_builds_anew(space: TestSpace) -> None:
     space.apply()
     space.clean()

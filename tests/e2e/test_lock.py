@@ -138,6 +138,9 @@ def test_a_base_is_pinned_moves_and_is_built_again(space: TestSpace, program: st
             assert space.stale() == {}
             assert space.run("lock", "--check").returncode == 0
             docker("pull", "--quiet", reference)
+            image = docker("image", "inspect", reference, "--format", "{{.Id}}").stdout.strip()
+            for name in (f"{reference}@{new}", new, short(new)):
+                assert space.run("why", name).stdout.startswith(f"image {image}\n"), name
 
         # Nobody answers any more: the engine has the very digest, under the tag, and that is enough.
         space.write("work/other/x.txt", "other 2\n")

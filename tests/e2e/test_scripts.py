@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.engine
 FILES = """\
 files:
+  scripts/cleanup.sh:
+    template: scripts/cleanup.sh.j2
+    mode: "0755"
   scripts/run-tiny.sh:
     template: scripts/run-stack.sh.j2
     mode: "0755"
@@ -107,3 +110,25 @@ def test_a_version_is_built_whole_and_runs_without_a_build(rendered: TestSpace) 
         ).stdout
         assert container.strip() == f"{space.project}-app:{version}"
     assert {name: docker("image", "inspect", "--format", "{{.Id}}", name).stdout for name in images(space)} == before
+
+
+@pytest.mark.parametrize("way", ["script", "tool"])
+def test_images_of_the_spec_are_removed_and_no_others(rendered: TestSpace, way: str) -> None:
+    assert call(rendered, "./scripts/build-images.sh", "all", "v1").returncode == 0
+    up(rendered)
+    foreign = f"{rendered.project}-foreign:1"
+    made = images(rendered)
+    docker("tag", min(made), foreign)
+    try:
+
+        def run(*words: str) -> subprocess.CompletedProcess[str]:
+            if way == "tool":
+                return rendered.run("cleanup", "images", *words)
+            return call(rendered, "./scripts/cleanup.sh", "images", *words)
+
+        assert run().returncode == 5, "nobody is there to be asked"
+        assert images(rendered) == made | {foreign}
+        assert run("--yes").returncode == 0
+        assert images(rendered) == {foreign}
+    finally:
+        docker("image", "rm", "--force", foreign)

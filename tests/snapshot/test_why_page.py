@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 from hashlib import sha256
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 from tasker_build.cli.planning import plan_project
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 PAGE = REPOSITORY / "docs/why.md"
 WORKER = "deploy/workers/rust"
 WORK = "examples/tasker"
+NOW = 1_700_000_000 + 9 * 86_400 + 5 * 3_600
+"""Nine days after everything was built."""
 HEAD = """\
 # What happens when I change …
 
@@ -62,7 +65,15 @@ class Stack:
         observed = Observed(images=self.engine.images())
         known = project.records.known(project.order)
         every = frozenset(project.order)
-        plan = make_plan(project.spec.project, tuple(project.wanted.values()), observed, known=known, selected=every)
+        plan = make_plan(
+            project.spec.project,
+            tuple(project.wanted.values()),
+            observed,
+            known=known,
+            selected=every,
+            failed=known.failed,
+            now=NOW,
+        )
         lines = {
             target: (f"{WORK}/docker/{project.spec.targets[target].dockerfile}", [step.line for step in file.instructions])
             for target, file in project.dockerfiles.items()
@@ -150,6 +161,8 @@ def page(root: Path) -> str:
 
     part("nothing, but an image was made again by hand under our tag", forge, stack.plan)
     stack.renew()
+    _age_and_failure(stack, part, file, back)
+    stack.renew()
     part("nothing, and ask for a rebuild", lambda: None, lambda: stack.plan("postgres"))
 
     def edit_without_records() -> None:
@@ -161,6 +174,25 @@ def page(root: Path) -> str:
         "a source file, with no record of the last build", edit_without_records, stack.plan, lambda: stack.why(WORKER), text=text
     )
     return _steady("\n".join(sections), root)
+
+
+def _age_and_failure(
+    stack: Stack, part: Callable[..., None], file: Callable[[str, str, str], Callable[[], None]], back: Callable[[str], None]
+) -> None:
+    source = f"{WORK}/workers/rust/src/lib.rs"
+    refresh = file("stacks.yaml", "\n  postgres:\n    kind", "\n  postgres:\n    refresh: 7d\n    kind")
+    text = """\
+A target with `refresh: 7d` is built again once its image is older than that, for what its steps fetch from elsewhere. All of them
+run then: such a target takes no step of its own from BuildKit's cache, and what stands on it is built on the new image."""
+    part("nothing, but an image has become older than `refresh` allows", refresh, stack.plan, text=text)
+    back("stacks.yaml")
+
+    def edit_what_failed() -> None:
+        edit(stack.root, source, "", "// more\n")
+        Project.open([stack.root / "stacks.yaml"]).records.note_failure(TargetName(WORKER), "20300112T101112-1")
+
+    part("a source file, and the last build failed", edit_what_failed, stack.plan, lambda: stack.why(WORKER))
+    back(source)
 
 
 def _names(stack: Stack, name: str) -> Sequence[str]:
@@ -183,7 +215,10 @@ def _steady(text: str, root: Path) -> str:
     return re.sub(r"(?<![\w.])[0-9a-f]{12}(?!\w)", stand_in, text.replace(f"{root}/", ""))
 
 
-def test_the_page_is_what_the_commands_say(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+def test_the_page_is_what_the_commands_say(
+    tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tasker_build.cli.planning.time", SimpleNamespace(time=lambda: NOW))
     written = page(tmp_path)
     if request.config.getoption("--snapshot-update"):
         PAGE.write_text(written)

@@ -54,6 +54,16 @@ def test_an_answer_in_pieces(serve: Callable[..., DockerEngine]) -> None:
     assert [image.references for image in engine.images()] == [("a:1",)]
 
 
+def test_what_registries_call_an_image_is_kept(serve: Callable[..., DockerEngine]) -> None:
+    rows = [
+        {"Id": "sha256:1", "RepoTags": [], "RepoDigests": ["a@sha256:9"], "Labels": None, "Created": 1},  # pulled by digest
+        {"Id": "sha256:2", "RepoTags": ["<none>:<none>"], "RepoDigests": ["<none>@<none>"], "Labels": None, "Created": 1},
+        {"Id": "sha256:3", "RepoTags": ["b:1"], "RepoDigests": None, "Labels": None, "Created": 1},
+    ]
+    found = serve(head("200 OK") + json.dumps(rows).encode()).images()
+    assert [(image.id, image.digests) for image in found] == [("sha256:1", ("a@sha256:9",)), ("sha256:3", ())]
+
+
 def test_an_answer_without_its_length(serve: Callable[..., DockerEngine]) -> None:
     assert len(serve(head("200 OK") + BODY).images()) == 1
 

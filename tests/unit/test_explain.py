@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import networkx as nx
 import pytest
 
 from tasker_build.errors import SelectionError
@@ -20,7 +23,7 @@ from tasker_build.explain import (
     judge_steps,
     origin,
 )
-from tasker_build.graph import dependency_path
+from tasker_build.graph import dependency_path, path_to_any
 from tasker_build.plan import Action, Observed, make_plan, unique_reference
 from tasker_build.project import Project
 from tasker_build.record import git_revision
@@ -159,6 +162,23 @@ def test_without_a_record_the_group_is_all_there_is(root: Path, engine: TinyEngi
     assert "spec same" in found.same
 
 
+ESCAPE = "\x1b[2J\x1b]0;title\x07"
+
+
+def test_control_characters_of_names_do_not_reach_a_terminal(root: Path, engine: TinyEngine) -> None:
+    (root / f"work/app/{ESCAPE}\n").write_text("")
+    found = why(root, engine, "app")
+    (cause,) = found.links[0].causes
+    assert cause.details[0].startswith(r"+ app/\x1b[2J\x1b]0;title\x07\n  file:")
+    assert "\x1b" not in explanation_text(found)
+    label = engine.images()[1].label
+    assert label is not None
+    engine.put("evil", ["evil:1"], replace(label, target=ESCAPE, project=ESCAPE))
+    shown = origin_text(come(root, engine, "evil:1"), ["stacks.yaml"])
+    assert r"target       \x1b[2J\x1b]0;title\x07" in shown
+    assert "\x1b" not in shown
+
+
 def test_nothing_is_there_to_compare_with(root: Path) -> None:
     found = why(root, TinyEngine(), "app")
     assert chain(found)[0] == ("app", 0, ["new"])
@@ -208,6 +228,13 @@ def test_a_long_chain_needs_no_recursion(tmp_path: Path) -> None:
     assert [cause.kind.value for cause in found.links[-1].causes] == ["context"]
 
 
+def test_a_path_to_one_of_several_is_the_shortest_downwards() -> None:
+    graph: nx.DiGraph[TargetName] = nx.DiGraph([(T("a"), T("b")), (T("b"), T("c")), (T("x"), T("c")), (T("c"), T("d"))])
+    assert path_to_any(graph, T("c"), [T("a"), T("x"), T("d")]) == ("c", "x")
+    assert path_to_any(graph, T("c"), [T("c"), T("x")]) == ("c",)
+    assert path_to_any(graph, T("c"), [T("d")]) == ()
+
+
 def test_the_path_between_two_targets_runs_from_child_to_parent(root: Path) -> None:
     graph = Project.open([root / "stacks.yaml"]).graph
     assert dependency_path(graph, T("app"), T("base")) == ("app", "base")
@@ -240,6 +267,21 @@ def test_an_image_of_ours_by_every_name_it_has(root: Path, engine: TinyEngine) -
         assert "run 20300102T000000-1, Git revision abcdefabcdef" in shown
 
 
+@pytest.mark.parametrize("store", ["its configuration", "its manifest"])
+def test_an_image_by_what_registries_call_it(root: Path, engine: TinyEngine, store: str) -> None:
+    digest = "sha256:" + "c" * 64
+    # One kind of image store names images by their configuration, the other by what registries name them by.
+    image_id = digest if store == "its manifest" else "sha256:" + "d" * 64
+    label = engine.images()[1].label
+    engine.put(image_id, ["ghcr.io/me/app:1"], label, digests=[f"ghcr.io/me/app@{digest}", f"app@{digest}"])
+    for text in (f"ghcr.io/me/app@{digest}", f"ghcr.io/me/app:1@{digest}", f"docker.io/library/app@{digest}", digest, "c" * 12):
+        assert find_image(text, engine.images()).id == image_id
+    for text in (f"other@{digest}", "ghcr.io/me/app@sha256:" + "0" * 64, "0" * 64):
+        with pytest.raises(SelectionError):
+            find_image(text, engine.images())
+    assert f"digests      app@{digest}, ghcr.io" in origin_text(come(root, engine, digest), ["stacks.yaml"])
+
+
 def test_an_older_image_is_ours_and_not_current(root: Path, engine: TinyEngine) -> None:
     edit(root, "work/app/main.txt", "1", "2")
     found = come(root, engine, "demo-app:latest")
@@ -265,7 +307,7 @@ def test_an_image_that_is_not_here_or_not_one(root: Path, engine: TinyEngine) ->
         find_image("demo-none:1", engine.images())
     engine.put("sha256:abcd1", [], engine.images()[1].label)
     engine.put("sha256:abcd2", [], engine.images()[1].label)
-    with pytest.raises(SelectionError, match="1 problem"):
+    with pytest.raises(SelectionError, match="begins with"):
         find_image("abcd", engine.images())
     assert find_image("abcd2", engine.images()).id == "sha256:abcd2"
 
@@ -324,6 +366,32 @@ def test_a_summary_that_cannot_be_read_counts_as_none(broken: Any) -> None:
     assert judge_steps(T("app"), iter([("r", broken)])) is None
 
 
+def edit_a_file(root: Path) -> None:
+    edit(root, "work/app/main.txt", "1", "2")
+
+
+def add_a_file(root: Path) -> None:
+    (root / "work/app/new.txt").write_text("")
+
+
+def remove_a_file(root: Path) -> None:
+    (root / "tpl/base.j2").unlink()
+
+
+def test_uncommitted_changes_are_said_with_the_commit(root: Path) -> None:
+    engine = TinyEngine()
+    build_all(engine, root, revision="abcdef" * 6 + "0123 + uncommitted changes")
+    assert "Git revision abcdefabcdef + uncommitted changes" in explanation_text(why(root, engine, "app"))
+    found = come(root, engine, "demo-app:latest")
+    assert "Git revision abcdefabcdef + uncommitted changes" in origin_text(found, ["stacks.yaml"])
+    data = origin_data(found, [])["image"]
+    assert (data["revision"], data["uncommitted"]) == ("abcdef" * 6 + "0123", True)
+    report = judge_steps(T("app"), iter([("r1", summary("rebuild", ["context"], [("app", False)]) | {"uncommitted": True})]))
+    assert report is not None
+    assert f"Git revision {'f' * 12} + uncommitted changes: predicted" in steps_text(report)
+    assert steps_data(report)["revision"] == "f" * 40
+
+
 def test_the_revision_is_in_the_record_and_in_no_fingerprint(root: Path, engine: TinyEngine) -> None:
     assert git_revision(root / "nowhere") == ""
     before = {name: item.facts.fingerprint for name, item in Project.open([root / "stacks.yaml"]).wanted.items()}
@@ -332,7 +400,16 @@ def test_the_revision_is_in_the_record_and_in_no_fingerprint(root: Path, engine:
     assert git_revision(root / "work") == ""
     subprocess.run([*command, "commit", "-q", "--allow-empty", "-m", "x"], check=True)
     revision = git_revision(root / "work")
-    assert len(revision) == 40
+    assert re.fullmatch(r"[0-9a-f]{40} \+ uncommitted changes", revision)
+    subprocess.run([*command, "add", "."], check=True)
+    subprocess.run([*command, "commit", "-q", "-m", "x"], check=True)
+    revision = git_revision(root / "work")
+    assert re.fullmatch(r"[0-9a-f]{40}", revision)
+    for change in (edit_a_file, add_a_file, remove_a_file):
+        change(root)
+        assert git_revision(root / "work") == f"{revision} + uncommitted changes", change.__name__
+        subprocess.run([*command, "stash", "-q", "--include-untracked"], check=True)
+        assert git_revision(root / "work") == revision
     assert before == {name: item.facts.fingerprint for name, item in Project.open([root / "stacks.yaml"]).wanted.items()}
 
 

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -14,8 +15,8 @@ import pytest
 
 from tasker_build.cli.planning import plan_project
 from tasker_build.fingerprint import SCHEMA
-from tasker_build.plan import Kind, unique_reference
-from tasker_build.project import Project
+from tasker_build.plan import Action, Kind, unique_reference
+from tasker_build.project import Project, host_platform
 from tasker_build.spec.model import TargetName
 from tests.conftest import REPOSITORY, write_files
 from tests.unit.tiny import BASE, TinyEngine, build_all, edit
@@ -59,7 +60,7 @@ tools: {formatter: wheel:formatter@1.0}
     "tpl/app.j2": (
         '{% import "common.j2" as common %}\nFROM {{ images[0][1] }} AS made\nARG FLAVOUR\nCOPY app/ /app/\n'
         "{{ common.note(target.vars.word) }}\nRUN cat /app/main.txt\n"
-        "FROM {{ images[1][1] }}\n{% for name, value in target.env.items() %}\nENV {{ name }}={{ value }}\n{% endfor %}\n"
+        "FROM {{ images[1][1] }} AS last\n{% for name, value in target.env.items() %}\nENV {{ name }}={{ value }}\n{% endfor %}\n"
         "COPY --from=made /app /app\n"
         "RUN pip install {{ tool('formatter').words }}{{ tool('formatter').digests | join }}\n"
     ),
@@ -137,6 +138,8 @@ def an_older_schema(root: Path, engine: TinyEngine) -> None:
     engine.put(image.id, [unique_reference("demo-other", "0" * 64), "demo-other:latest"], old)
 
 
+OTHER_PLATFORM = "linux/arm64" if host_platform() == "linux/amd64" else "linux/amd64"
+
 # What changes → the target it changes, the one reason, and its evidence; `app` stands on `base`.
 REASONS: dict[str, tuple[Change, str, Kind, str, str]] = {
     # name: (change, target, kind, evidence, a detail)
@@ -170,10 +173,19 @@ REASONS: dict[str, tuple[Change, str, Kind, str, str]] = {
         "app", Kind.TOOL, "tools.formatter @stacks.yaml:25:20", r"\+ RUN pip install formatter==1.0a{64}",
     ),
     "the network": (spec("    env:", "    network: none\n    env:"), "app", Kind.SPEC, "network default → none @stacks.yaml:18:14", ""),
+    "the platform": (
+        spec("    env:", f"    platforms: [{OTHER_PLATFORM}]\n    env:"),
+        "app", Kind.SPEC, f"platform {host_platform()} → {OTHER_PLATFORM} @stacks.yaml:18:16", "",
+    ),
+    "the stage": (spec("    env:", "    stage: last\n    env:"), "app", Kind.SPEC, 'stage "" → last @stacks.yaml:18:12', ""),
     "a secret's version": (spec('version: "1"', 'version: "2"'), "app", Kind.SECRET, r"token optional, version 1 → optional, version 2 @stacks.yaml:19:14", ""),
     "a secret that must be there": (spec('version: "1"', 'version: "1", required: true'), "app", Kind.SECRET, "token optional, version 1 → required and not here, version 1 @stacks.yaml:19:14", ""),
     "an image that was removed": (lose, "other", Kind.MISSING, r"demo-other:tb-\w{12} was built here and is gone", ""),
     "an image made by hand": (forge, "other", Kind.NOT_OURS, r"demo-other:tb-\w{12} is by-hand; what was built here is 03\w{10}", ""),
+    "an image that is too old": (
+        spec("    context: [other]", "    context: [other]\n    refresh: 7d"),
+        "other", Kind.AGE, r"built \d{3,} days ago, refresh: 7d @stacks.yaml:25:14", "",
+    ),
     "another way to count": (an_older_schema, "other", Kind.SCHEMA, f"fingerprint schema {SCHEMA - 1} → {SCHEMA}", ""),
 }  # fmt: skip
 
@@ -216,7 +228,7 @@ def test_one_change_is_one_reason(root: Path, engine: TinyEngine, what: str) -> 
 
 
 @pytest.mark.parametrize(
-    "what", [what for what, row in REASONS.items() if row[2] not in {Kind.MISSING, Kind.NOT_OURS, Kind.SCHEMA}]
+    "what", [what for what, row in REASONS.items() if row[2] not in {Kind.MISSING, Kind.NOT_OURS, Kind.SCHEMA, Kind.AGE}]
 )
 def test_without_a_record_the_kind_is_known_and_that_no_record_is_here(root: Path, engine: TinyEngine, what: str) -> None:
     change, target, kind, _, _ = REASONS[what]
@@ -224,9 +236,10 @@ def test_without_a_record_the_kind_is_known_and_that_no_record_is_here(root: Pat
     shutil.rmtree(root / ".tasker-build")
     ((found_kind, evidence, _),) = stale(root, engine).pop(target)
     # Instructions of a Dockerfile can come from the template or from the spec; only a record knows which.
-    network = what == "the network"
-    assert found_kind is (Kind.TEMPLATE if kind in {Kind.SPEC, Kind.TOOL} and not network else kind)
-    assert evidence.startswith("no record here: group only")
+    in_dockerfile = kind in {Kind.SPEC, Kind.TOOL} and what not in {"the network", "the platform", "the stage"}
+    assert found_kind is (Kind.TEMPLATE if in_dockerfile else kind)
+    # The platform is on the image by name.
+    assert evidence.startswith("platform " if what == "the platform" else "no record here: group only")
 
 
 def test_a_base_that_moved_rebuilds_what_stands_on_it_and_says_from_where_to_where(root: Path, engine: TinyEngine) -> None:
@@ -270,6 +283,119 @@ def test_what_is_forced_says_so(root: Path, engine: TinyEngine) -> None:
 def test_a_new_target_is_new_and_nothing_else_is(root: Path, engine: TinyEngine) -> None:
     edit(root, "stacks.yaml", "  other:\n", "  fresh: {template: base.j2, from: {system: debian}, context: [other]}\n  other:\n")
     assert stale(root, engine) == {"fresh": [(Kind.NEW, "no image of this target is here", ())]}
+
+
+def test_another_engine_is_no_loss(root: Path, engine: TinyEngine) -> None:
+    lose(root, engine)
+    engine.id = "ANOTHER"
+    evidence = "no image of this target on this engine; it was built on another one"
+    assert stale(root, engine) == {"other": [(Kind.NEW, evidence, ())]}
+
+
+def test_an_image_of_another_engine_is_not_taken_for_the_one_built_here(root: Path, engine: TinyEngine) -> None:
+    forge(root, engine)
+    engine.tag("sha256:by-hand", "demo-other:latest")
+    assert [kind for kind, _, _ in stale(root, engine)["other"]] == [Kind.NOT_OURS]
+    engine.id = "ANOTHER"
+    assert stale(root, engine) == {}
+
+
+def test_an_image_of_the_wanted_platform_that_was_here_is_gone_whatever_others_are(root: Path, engine: TinyEngine) -> None:
+    edit(root, "stacks.yaml", "    context: [other]\n", f"    context: [other]\n    platforms: [{OTHER_PLATFORM}]\n")
+    build_all(engine, root)
+    assert stale(root, engine) == {}
+    engine.remove(wanted_tag(root, "other"))
+    ((kind, _, _),) = stale(root, engine)["other"]
+    assert kind is Kind.MISSING
+
+
+def test_an_engine_is_asked_who_it_is_only_where_it_matters(
+    root: Path, engine: TinyEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def identity() -> str:
+        asked.append(1)
+        return "ENGINE"
+
+    monkeypatch.setattr(engine, "identity", identity)
+    edit(root, "work/app/main.txt", "1", "2")
+    stale(root, engine)
+    assert not asked
+    lose(root, engine)
+    assert stale(root, engine)["other"][0][0] is Kind.MISSING
+    assert asked == [1]
+
+
+def refreshed_at(engine: TinyEngine, root: Path, built: int) -> None:
+    """The image of `other` as an apply at that time would have left it; its layers stay as old as they are."""
+    image = engine.image(wanted_tag(root, "other"))
+    assert image is not None
+    assert image.label is not None
+    engine.put(image.id, image.references, replace(image.label, redone=True, built=built), image.created)
+
+
+def test_an_image_is_as_old_as_its_label_says_whatever_its_layers_are(root: Path, engine: TinyEngine) -> None:
+    edit(root, "stacks.yaml", "    context: [other]", "    context: [other]\n    refresh: 12h")
+    now = int(time.time())
+    refreshed_at(engine, root, now - 11 * 3600)
+    assert stale(root, engine) == {}
+    refreshed_at(engine, root, now - 13 * 3600)
+    place = "stacks.yaml:25:14"
+    assert stale(root, engine) == {"other": [(Kind.AGE, f"built 13 hours ago, refresh: 12h @{place}", ())]}
+    refreshed_at(engine, root, now + 3600)  # another machine's clock
+    assert stale(root, engine) == {}
+    image = engine.image(wanted_tag(root, "other"))
+    assert image is not None
+    engine.stored[image.id] = replace(image, created=0)
+    refreshed_at(engine, root, 0)
+    assert stale(root, engine)["other"][0][1].startswith("nobody knows when it was built, refresh: 12h")
+
+
+def test_an_image_that_is_too_old_takes_its_children_along(root: Path, engine: TinyEngine) -> None:
+    edit(root, "stacks.yaml", "    context: [lib]", "    context: [lib]\n    refresh: 4w")
+    found = stale(root, engine)
+    assert {name: [kind for kind, _, _ in reasons] for name, reasons in found.items()} == {
+        "base": [Kind.AGE],
+        "app": [Kind.PARENT],
+    }
+
+
+def test_age_is_named_beside_what_else_there_is(root: Path, engine: TinyEngine) -> None:
+    edit(root, "stacks.yaml", "    context: [other]", "    context: [other]\n    refresh: 7d")
+    edit(root, "work/other/x.txt", "1", "2")
+    assert [kind for kind, _, _ in stale(root, engine)["other"]] == [Kind.CONTEXT, Kind.AGE]
+
+
+def test_when_to_build_is_no_part_of_what_is_built(root: Path, engine: TinyEngine) -> None:
+    edit(root, "stacks.yaml", "    context: [other]", "    context: [other]\n    refresh: 9999w")
+    assert stale(root, engine) == {}
+    edit(root, "tpl/base.j2", "RUN cat", "RUN ls && cat")
+    assert [(kind, evidence) for kind, evidence, _ in stale(root, engine)["other"]] == [(Kind.TEMPLATE, "base.j2")]
+
+
+def test_a_build_that_failed_is_named_beside_the_reason_until_one_ends_well(root: Path, engine: TinyEngine) -> None:
+    records = Project.open([root / "stacks.yaml"]).records
+    records.note_failure(TargetName("other"), "20300102T030405-6")
+    assert stale(root, engine) == {}, "it is no reason by itself"
+    edit(root, "work/other/x.txt", "1", "2")
+    failed = (Kind.FAILED_BEFORE, "its last build failed: run 20300102T030405-6, 2030-01-02 03:04 UTC", ())
+    context = (Kind.CONTEXT, "1 file: ~ other/x.txt", ("~ other/x.txt",))
+    assert stale(root, engine) == {"other": [context, failed]}
+    build_all(engine, root)
+    edit(root, "work/other/x.txt", "2", "3")
+    assert stale(root, engine) == {"other": [context]}
+
+
+def test_a_failure_changes_no_action(root: Path, engine: TinyEngine) -> None:
+    Project.open([root / "stacks.yaml"]).records.note_failure(TargetName("app"), "r")
+    edit(root, "work/lib/a.txt", "1", "2")
+    plan = plan_project(Project.open([root / "stacks.yaml"]), engine, ())
+    (step,) = [step for step in plan.steps if step.target == "app"]
+    assert (step.action, [reason.evidence for reason in step.reasons]) == (
+        Action.CASCADE,
+        ["base", "its last build failed: run r"],
+    )
 
 
 def test_a_moved_tag_is_put_back_without_a_build(root: Path, engine: TinyEngine) -> None:

@@ -310,11 +310,17 @@ def test_a_hand_made_child_under_our_tag_is_seen_and_the_tag_put_back(world: Wor
 # Whose images are believed.
 
 
-@pytest.mark.parametrize("label", [{"project": "elsewhere"}, {"target": "app2"}, {"platform": "linux/arm64"}])
+@pytest.mark.parametrize("label", [{"project": "elsewhere"}, {"target": "app2"}])
 def test_images_of_others_are_none_of_our_business(label: dict[str, object]) -> None:
     world = World()
     world.build("lone", record=False, **label)
     assert kinds(world.plan(), "lone") == ["new"]
+
+
+def test_a_label_of_this_fingerprint_and_another_platform_is_not_believed() -> None:
+    world = World()
+    world.build("lone", record=False, platform="linux/arm64")
+    assert kinds(world.plan(), "lone") == ["not-ours"]
 
 
 def test_a_label_without_its_unique_tag_is_not_believed(world: World) -> None:

@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import jsonschema
 import pytest
+from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tasker_build.cli import show
 from tasker_build.cli.planning import plan_again, plan_to_save, read_plan, write_plan
 from tasker_build.errors import RefusedError
 from tasker_build.plan import Action, Kind, Plan, Reason, Step
 from tasker_build.project import Project
-from tasker_build.saved import Asked, Rest, SavedPlan, dump, moved, parse
+from tasker_build.saved import Asked, Moved, Rest, SavedPlan, dump, moved, parse
 from tasker_build.spec.model import TargetName
 from tests.conftest import REPOSITORY, write_files
 from tests.unit.tiny import BASE, FILES, TinyEngine, build_all, edit
@@ -225,6 +227,24 @@ def test_a_word_that_was_edited_is_named(old: str, new: str, said: str) -> None:
     assert old in text
     with pytest.raises(RefusedError, match=said):
         parse(text.replace(old, new, 1).encode(), "p.json")
+
+
+def test_control_characters_of_what_moved_do_not_reach_a_terminal() -> None:
+    for old, new in ((None, "\x1b[2J"), ("\x1b[2J", None), ("\x1b[2J", "1")):
+        text = str(Moved(kind=Rest.CONTEXT, thing="a\x1b[2J\n", old=old, new=new))
+        assert r"a\x1b[2J\n" in text
+        assert text.isprintable()
+
+
+def test_control_characters_of_a_saved_plan_do_not_reach_a_terminal(tmp_path: Path) -> None:
+    evil = "\x1b[2J"
+    reason = Reason(kind=Kind.CONTEXT, evidence=evil, details=(evil,), place=evil)
+    step = Step(target=TargetName(evil), action=Action.REBUILD, reasons=(reason,))
+    asked = Asked(selection=(evil,), rebuild=(evil,), version=evil)
+    (tmp_path / "p.json").write_text(dump(replace(_SAMPLE, project=evil, asked=asked, plan=Plan(steps=(step,)))))
+    out = CliRunner().invoke(show.command, ["--verbose", str(tmp_path / "p.json")]).stdout
+    assert out.count(r"\x1b[2J") == 8
+    assert "\x1b" not in out
 
 
 def test_a_plan_is_written_over_a_plan_and_over_nothing_else(tmp_path: Path) -> None:

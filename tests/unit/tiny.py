@@ -94,4 +94,5 @@ def build_all(engine: TinyEngine, root: Path, *names: str, record: bool = True, 
         )
         engine.put(image_id, [unique, *(f"{item.image}:{tag}" for tag in item.tags)], label, 1_700_000_000 + engine.built)
         if record:
-            project.records.remember(item, image_id, run=f"2030010{engine.built}T000000-1", revision=revision)
+            run = f"2030010{engine.built}T000000-1"
+            project.records.remember(item, image_id, run=run, revision=revision, engine=engine.identity())
