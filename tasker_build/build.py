@@ -128,6 +128,7 @@ class Progress:
         self.vertexes: dict[str, Vertex] = {}
         self.log = log
         self.rest: deque[str] = deque(maxlen=200)  # what is not JSON: the error text at the end
+        self.began: datetime | None = None  # by BuildKit's clock
         self._partial = b""
         self._last_logged = ""
 
@@ -163,6 +164,8 @@ class Progress:
         if vertex.started is None and raw.get("started"):
             vertex.seen_at = time.monotonic()
         vertex.started = raw.get("started") or vertex.started
+        if self.began is None and vertex.name.startswith("[internal]"):
+            self.began = _moment(vertex.started)
         # A step may start again; only the newest word counts.
         vertex.completed = raw.get("completed") or (None if raw.get("started") else vertex.completed)
         vertex.cached = bool(raw.get("cached")) or vertex.cached
@@ -195,6 +198,11 @@ class Progress:
     def steps(self) -> Iterator[Vertex]:
         """Instructions of the Dockerfile."""
         return (vertex for vertex in self.vertexes.values() if vertex.is_step)
+
+    def is_reused(self, vertex: Vertex) -> bool:
+        """Whether this build did not run a step: it was cached, or another build that still goes on had begun it before."""
+        started = _moment(vertex.started)
+        return vertex.cached or (started is not None and self.began is not None and started < self.began)
 
     def current(self) -> Vertex | None:
         """The step that runs longest now."""
@@ -282,7 +290,7 @@ class RunningBuild:
             owner = self.owner(vertex)
             if owner in {None, own} or not vertex.running or "] RUN" not in vertex.name:
                 continue
-            if now - vertex.seen_at >= EVICTED_AFTER:
+            if now - vertex.seen_at >= EVICTED_AFTER and not self.progress.is_reused(vertex):
                 return owner
         return None
 
@@ -427,10 +435,11 @@ def step_results(build: RunningBuild) -> tuple[StepResult, ...]:
         StepResult(
             target=build.owner(vertex) or "",
             name=_readable_step(vertex.name),
-            cached=vertex.cached,
-            seconds=0.0 if vertex.cached else _seconds(vertex),
+            cached=cached,
+            seconds=0.0 if cached else _seconds(vertex),
         )
         for vertex in sorted(build.progress.steps(), key=place)
+        for cached in (build.progress.is_reused(vertex),)
         if (vertex.completed or vertex.cached) and "] FROM " not in vertex.name
     )
 
@@ -462,10 +471,15 @@ def compiler_cache(build: RunningBuild, own: TargetName) -> CompilerCache | None
 
 
 def _seconds(vertex: Vertex) -> float:
+    started, completed = _moment(vertex.started), _moment(vertex.completed)
+    return (completed - started).total_seconds() if started and completed else 0.0
+
+
+def _moment(text: str | None) -> datetime | None:
     try:
-        return (datetime.fromisoformat(vertex.completed or "") - datetime.fromisoformat(vertex.started or "")).total_seconds()
-    except (ValueError, TypeError):
-        return 0.0
+        return datetime.fromisoformat(text or "")
+    except ValueError:
+        return None
 
 
 def _readable_step(name: str) -> str:

@@ -291,19 +291,16 @@ class Executor:
         self.project.records.remember(
             self.project.wanted[name], image_id, run=self.run.name, revision=self.revision, engine=self.engine_id
         )
-        own = [
-            vertex
-            for vertex in active.build.progress.steps()
-            if active.build.owner(vertex) == name and "] FROM " not in vertex.name
-        ]
-        ran = len({(vertex.started, vertex.completed) for vertex in own if vertex.completed and not vertex.cached})
-        cached = sum(1 for vertex in own if vertex.cached)
+        progress = active.build.progress
+        own = [vertex for vertex in progress.steps() if active.build.owner(vertex) == name and "] FROM " not in vertex.name]
+        reused = [vertex for vertex in own if progress.is_reused(vertex)]
+        ran = len({(vertex.started, vertex.completed) for vertex in own if vertex.completed and vertex not in reused})
         return Built(
             target=name,
             image_id=image_id,
             seconds=seconds,
             steps_run=ran,
-            steps_cached=cached,
+            steps_cached=len(reused),
             steps=step_results(active.build),
             compiler_cache=compiler_cache(active.build, name),
         )

@@ -1,0 +1,61 @@
+"""What BuildKit tells of a build: which steps it ran, and which it has from elsewhere."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+
+from tasker_build import build
+from tasker_build.build import BuildPaths, Progress, RunningBuild, step_results
+from tasker_build.dockerfile import Composition
+from tasker_build.spec.model import TargetName
+
+if TYPE_CHECKING:
+    import subprocess
+
+APP = TargetName("app")
+STAGES = {"base__builder": "base", "app__runtime": "app"}
+
+
+class _Process:
+    stderr = None
+
+
+def running(*rows: dict[str, Any]) -> RunningBuild:
+    progress = Progress(io.StringIO())
+    began = {"digest": "0", "name": "[internal] load build definition", "started": "2026-01-01T10:00:00.5Z"}
+    progress.feed(json.dumps({"vertexes": [began, *rows]}).encode() + b"\n")
+    paths = BuildPaths(context=Path("x"), metadata=Path("x"), log=Path("x"))
+    composition = Composition(text="", stage="app__runtime", origin={}, stages=STAGES)
+    return RunningBuild(cast("subprocess.Popen[bytes]", _Process()), progress, composition, paths)
+
+
+def step(name: str, started: str, **more: Any) -> dict[str, Any]:
+    return {"digest": name, "name": name, "started": f"2026-01-01T{started}Z", **more}
+
+
+@pytest.mark.parametrize(
+    ("started", "lost"),
+    [
+        ("10:00:01", "base"),  # begun by this build: the parent's cache is gone
+        ("09:58:00.123456789", None),  # begun earlier, by the parent's own build or a sibling's, and told of once more
+    ],
+)
+def test_a_step_that_another_build_has_begun_is_no_sign_of_a_lost_cache(
+    monkeypatch: pytest.MonkeyPatch, started: str, lost: str | None
+) -> None:
+    monkeypatch.setattr(build, "EVICTED_AFTER", 0.0)
+    assert running(step("[base__builder 2/3] RUN cook", started)).evicted_parent(APP) == lost
+
+
+def test_a_step_of_another_build_counts_as_one_that_was_there() -> None:
+    done = running(
+        step("[app__runtime 1/3] RUN a", "09:59:00", completed="2026-01-01T10:00:09Z"),
+        step("[app__runtime 2/3] RUN b", "10:00:09", completed="2026-01-01T10:00:11Z"),
+        step("[app__runtime 3/3] RUN c", "10:00:11", completed="2026-01-01T10:00:11Z", cached=True),
+    )
+    assert [(row.cached, row.seconds) for row in step_results(done)] == [(True, 0.0), (False, 2.0), (True, 0.0)]
