@@ -116,6 +116,7 @@ def command(
     if form == "json":
         say_document(summary)
     _verdict(plan, events, time.monotonic() - began, to_stderr=form == "json")
+    _note_wrong_guesses(run.name, summary)
     return code
 
 
@@ -231,6 +232,15 @@ def _verdict(plan: Plan, events: Sequence[Event], seconds: float, *, to_stderr: 
     for event in events:
         if isinstance(event, Failed):
             click.echo("\n" + failure_text(event.target, event.failure), err=True)
+
+
+def _note_wrong_guesses(run: str, summary: object) -> None:
+    """A plan that BuildKit did not bear out is our defect, and people should not have to look for it."""
+    from tasker_build.explain import judge_run, wrong_guesses  # noqa: PLC0415
+
+    if wrong := wrong_guesses(judge_run(iter([(run, summary)]))):
+        names = ", ".join(dict.fromkeys(guess.target for guess in wrong))
+        click.echo(f"note: the plan guessed wrong of {names}: `tasker-build why --steps` says what", err=True)
 
 
 @contextmanager
