@@ -60,7 +60,8 @@ class Site:
 
     def make(self) -> None:
         shutil.copytree(ROOT / "examples/tasker", self.workspace, ignore=shutil.ignore_patterns("target", ".git", "docker"))
-        shutil.copy(ROOT / "stacks.yaml", self.folder)
+        for name in ("stacks.yaml", "stacks.lock"):
+            shutil.copy(ROOT / name, self.folder)
         stack = {
             "project": self.name,
             "networks": {"tasker-dev-network": {"name": self.name, "ipam": None}},
@@ -121,7 +122,7 @@ def watching(site: Site) -> Iterator[None]:
                 time.sleep(0.1)
             yield
         finally:
-            process.send_signal(signal.SIGINT)
+            process.send_signal(signal.SIGTERM)  # SIGINT is ignored by what a shell started in the background
             process.wait(60)
 
 

@@ -347,7 +347,8 @@ class Copy:
 
     def make(self) -> None:
         shutil.copytree(EXAMPLE, self.workspace, ignore=shutil.ignore_patterns("target", ".git"))
-        shutil.copy(ROOT / "stacks.yaml", self.folder)
+        for name in ("stacks.yaml", "stacks.lock"):
+            shutil.copy(ROOT / name, self.folder)
         (self.folder / "bench.yaml").write_text(f"project: tasker-bench\nregistry: {OURS_REPOSITORY}\n")
 
     def ours(self, *options: str) -> tuple[Outcome, Crates]:

@@ -27,6 +27,7 @@ RECORDS = {
     "`toolchain`": model.Toolchain,
     "`toolchain.sccache`": model.Sccache,
     "`sources`": model.Sources,
+    "`contract.NAME`": model.Variable,
     "`suppress[]`": model.Suppression,
 }
 

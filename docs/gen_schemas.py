@@ -218,7 +218,7 @@ def schemas() -> dict[str, Schema]:
         ),
         "env-status": _document(
             "env-status",
-            "What `env status STACK --format json` prints.",
+            "What `env status|up|down STACK --format json` prints: how the stack is then.",
             project=TEXT,
             stack=TEXT,
             containers={"type": "array", "items": CONTAINER},
@@ -226,12 +226,21 @@ def schemas() -> dict[str, Schema]:
         ),
         "db-status": _document(
             "db-status",
-            "What `db status --format json` prints.",
+            "What `db status|start|stop|restart|reset|restore --format json` prints: how the database is then.",
             stack=TEXT,
             service=TEXT,
             database=TEXT,
             ready=said(FLAG, "it accepts connections"),
+            port=said(COUNT, "the host's: the one that is published, or the one that would be"),
+            answers=said(FLAG, "that port accepts connections"),
             container=maybe(CONTAINER),
+            dump=said(WORD, "the dump that `reset` kept, or that `restore` put back"),
+        ),
+        "db-test": _document(
+            "db-test",
+            "What `db test --format json` prints when everything passed; a check that fails is an error.",
+            stack=TEXT,
+            passed=said(TEXTS, "what was tried"),
         ),
         "lock": _lock(),
         "cleanup": _document(

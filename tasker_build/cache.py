@@ -96,8 +96,8 @@ _SOUND = frozenset({"ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs", "zfs", "bcac
 """File systems whose times and inode numbers say when a file changed. On a network, or shared into a virtual machine, they come
 late; in memory, a file that is mapped and written keeps its times."""
 
-Signature = tuple[int, int, int, int, int]
-"""Size, time of the last write and of the last change in nanoseconds, inode and device."""
+Known = tuple[int, int, int, int, int, str]
+"""Size, time of the last write and of the last change in nanoseconds, inode and device; and the digest."""
 
 
 class FileDigests:
@@ -117,14 +117,14 @@ class FileDigests:
             sound: whether its file system tells of changes; asked of the system when not given.
         """
         self._root = os.path.realpath(root)
-        self._cache = Cache("digests-1")
+        self._cache = Cache("digests-2")
         self._about = (self._root, *scope)
         self._name = sha256(b"\0".join(map(os.fsencode, self._about))).hexdigest()[:32]
         self._sound = _is_sound(self._root) if sound is None else sound
-        self.known: dict[str, tuple[Signature, str]] = {}
-        """Path → signature and digest of every file that was hashed, in this scope, whatever became of it since. The digest is
-        the file's when the signature still is."""
-        self._new: dict[str, tuple[Signature, str]] = {}
+        self.known: dict[str, Known] = {}
+        """Path → what is known of every file that was hashed, in this scope, whatever became of it since. The digest is the
+        file's when everything before it is as it was."""
+        self._new: dict[str, Known] = {}
         if self._sound:
             value = self._cache.load(self._name)
             if value is not None and value[0] == self._about and value[1] <= time.time_ns():
@@ -140,7 +140,8 @@ class FileDigests:
             looked: the time, in nanoseconds, from before its status was asked for.
         """
         if self._sound and max(status.st_ctime_ns, status.st_mtime_ns) < looked - _MARGIN:
-            self._new[path] = (_signature(status), digest)
+            times = (status.st_mtime_ns, status.st_ctime_ns)
+            self._new[path] = (status.st_size, *times, status.st_ino, status.st_dev, digest)
 
     def save(self, paths: Iterable[str]) -> None:
         """Keep what is new; `paths` are those that are still there."""
@@ -149,10 +150,6 @@ class FileDigests:
         known = self.known | self._new
         self._cache.save(self._name, (self._about, time.time_ns(), {path: known[path] for path in paths if path in known}))
         self._new = {}
-
-
-def _signature(status: os.stat_result) -> Signature:
-    return (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_dev)
 
 
 def _is_sound(folder: str) -> bool:

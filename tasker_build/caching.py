@@ -12,7 +12,8 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from tasker_build.chain import STEPS, WHOLE, Chain, Place, context_words, is_manifest, is_remote, origin_of
-from tasker_build.dockerfile import from_flags, json_words, split_flags
+from tasker_build.dockerfile import Instruction, declared_args, from_flags, json_words, split_flags
+from tasker_build.errors import nearest
 from tasker_build.finding import Finding, Level, Price, about, counted
 from tasker_build.shell import commands, script
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from tasker_build.chain import Source
-    from tasker_build.dockerfile import Instruction, Stage
+    from tasker_build.dockerfile import Stage
     from tasker_build.shell import Command
     from tasker_build.spec.model import TargetName
 
@@ -31,6 +32,7 @@ CLOCK = "changing-result"
 UNPINNED = "unpinned-download"
 MOVING_BASE = "moving-base"
 REPEATED = "repeated-step"
+UNDECLARED = "undeclared-argument"
 LEVELS = {
     SOURCES_FIRST: Level.WARNING,
     COPY_ALL: Level.WARNING,
@@ -39,8 +41,9 @@ LEVELS = {
     UNPINNED: Level.WARNING,
     MOVING_BASE: Level.WARNING,
     REPEATED: Level.ADVICE,
+    UNDECLARED: Level.WARNING,
 }
-"""Every check of this module. None of them makes an image wrong, so none fails `check` by itself."""
+"""Every check of this module. None of them is sure to make an image wrong, so none fails `check` by itself."""
 
 _SHOWN = 4
 _WORTH_SAYING = 1.0
@@ -75,6 +78,7 @@ def find(
         *_unpinned(chain),
         *_moving_bases(chain),
         *_repeated(chain, keys),
+        *_undeclared(sources),
     ]
     first: dict[tuple[str, int, str, str], Finding] = {}
     for finding in found:
@@ -402,6 +406,7 @@ def _loose_cargo(command: Command, packages: Sequence[str]) -> Iterator[str]:
 
 def _moving_bases(chain: Chain) -> Iterator[Finding]:
     for name, source in chain.sources.items():
+        yield from _moving_frontend(source)
         for number, stage in chain.stages(name):
             if chain.below_from(name, number) is None and (why := _moves(stage.image)):
                 yield _base_finding(chain, source, stage.start, stage.image, why)
@@ -432,6 +437,59 @@ def _base_finding(chain: Chain, source: Source, instruction: Instruction, image:
         cost=price.text("another image under that name"),
         price=price,
     )
+
+
+_WHOLE_VERSION = re.compile(r":v?\d+\.\d+\.\d+[^:/]*$")
+
+
+def _moving_frontend(source: Source) -> Iterator[Finding]:
+    """A `# syntax=` image reads the file. No lock pins it and no fingerprint sees it move: its name has to say which it is."""
+    image = source.dockerfile.directives.get("syntax", "")
+    if not image or "@" in image or _WHOLE_VERSION.search(image):
+        return
+    line = list(source.dockerfile.directives).index("syntax") + 1
+    why = f"`# syntax={image}` is whatever reads Dockerfiles under that name today"
+    yield Finding(
+        checker=MOVING_BASE,
+        level=LEVELS[MOVING_BASE],
+        path=source.path,
+        line=line,
+        message=f"{why}: name a whole version, or add its digest",
+        origin=origin_of(source.origins, Instruction(keyword="#", value=image, line=line, raw=(f"# syntax={image}",))),
+    )
+
+
+# Arguments that reach nothing.
+
+_UNASKED = re.compile(r"(?i:(http|https|ftp|no|all)_proxy)|SOURCE_DATE_EPOCH|BUILDKIT_.*")
+"""What BuildKit reads without an ARG."""
+
+
+def _undeclared(sources: Sequence[Source]) -> Iterator[Finding]:
+    """Arguments of the spec that no ARG takes; what targets inherit from one place is right where one of them takes it."""
+    useless: dict[tuple[str, str], list[Source]] = {}
+    used: set[tuple[str, str]] = set()
+    for source in sources:
+        declared = declared_args(source.dockerfile) if source.args else frozenset()
+        for name in source.args:
+            key = (name, source.places.get(name, source.name))
+            if name in declared or _UNASKED.fullmatch(name):
+                used.add(key)
+            else:
+                useless.setdefault(key, []).append(source)
+    for (name, place), found in useless.items():
+        if (name, place) not in used:
+            known = sorted({other for source in found for other in declared_args(source.dockerfile)})
+            hint = "".join(f"; {near}" for near in nearest(name, known))
+            targets = _listed([f"`{source.name}`" for source in found])
+            yield Finding(
+                checker=UNDECLARED,
+                level=LEVELS[UNDECLARED],
+                path=found[0].path,
+                line=found[0].dockerfile.stages[0].start.line,
+                message=f"no ARG declares `{name}`, which the spec gives {targets}: it reaches no step{hint}",
+                origin=place,
+            )
 
 
 # The same work on different ground.

@@ -42,6 +42,7 @@ class Source:
     stage: str | None = None
     platform: str = ""
     args: Mapping[str, str] = field(default_factory=dict)
+    places: Mapping[str, str] = field(default_factory=dict)  # argument → where the spec gives it
     files: tuple[str, ...] = ()  # of the context, sorted
     origins: tuple[Origin, ...] = ()  # the template that was named first
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from tasker_build.quoting import Flow
 from tasker_build.spec.model import TargetName
-from tasker_build.spec.names import secret_variable
+from tasker_build.spec.names import VERSION_TAG, secret_variable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -17,13 +17,18 @@ if TYPE_CHECKING:
     from tasker_build.closure import Closure
     from tasker_build.spec.model import Healthcheck, Service, Spec, Stack, Target
 
+OLDEST = (2, 22)
+"""The compose that reads what is rendered: `service:` contexts since 2.20, `develop` since 2.22."""
+URL_SAFE = "A-Za-z0-9._~-"
+"""Characters that stand for themselves wherever in a URL they are, as a bracket expression has them."""
 CONDITIONS = {"started": "service_started", "healthy": "service_healthy", "completed": "service_completed_successfully"}
 
 
 def image_variable(target: Target) -> str:
-    """The environment variable that pins a target's image in compose files."""
-    name = target.image or target.name
-    return re.sub(r"[^A-Z0-9]+", "_", name.upper()) + "_IMAGE"
+    """The environment variable that pins a target's image in compose files: one for each image and kind of tag."""
+    kind = target.tags[0].replace(VERSION_TAG, "") if target.tags else ""
+    name = f"{target.image or target.name}-{kind}".upper()
+    return re.sub(r"[^A-Z0-9]+", "_", name).strip("_") + "_IMAGE"
 
 
 def named_context(reference: str) -> str:
@@ -43,13 +48,14 @@ def stack_services(spec: Spec, stack: Stack, closures: Mapping[TargetName, Closu
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Builder:
-    """How compose builds one target: the first service that has it, and what it makes."""
+    """How compose builds one target: the first service that has it, what it makes, and what it builds on the way."""
 
     file: str
     service: str
     variable: str
     image: str
     tags: tuple[str, ...]
+    parents: tuple[str, ...]
 
 
 def builders(spec: Spec) -> Mapping[str, Builder]:
@@ -65,9 +71,50 @@ def builders(spec: Spec) -> Mapping[str, Builder]:
                     variable=image_variable(target),
                     image=spec.image_name(target),
                     tags=target.tags,
+                    parents=tuple(_parents(spec, target)),
                 )
                 found.setdefault(service.target, builder)
     return {name: found[name] for name in spec.targets if name in found}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """One target that runs in a stack: the variable that pins its image, the image itself, and what switches it on."""
+
+    target: TargetName
+    variable: str
+    image: str
+    tag: str  # of any version
+    profiles: tuple[str, ...]  # empty: it always runs
+
+
+def runs(spec: Spec, stack: Stack) -> tuple[Run, ...]:
+    """Every target whose image some service of a stack runs, in the order of the services."""
+    found: dict[TargetName, tuple[str, ...]] = {}
+    for service in stack.services.values():
+        if service.target and not service.build_only and is_enabled(spec, service):
+            name = TargetName(service.target)
+            optional = service.profiles and found.get(name, service.profiles)
+            found[name] = tuple(dict.fromkeys([*optional, *service.profiles])) if optional else ()
+    return tuple(
+        Run(
+            target=name,
+            variable=image_variable(target),
+            image=spec.image_name(target),
+            tag=target.tags[0] if target.tags else "latest",
+            profiles=profiles,
+        )
+        for name, profiles in found.items()
+        for target in (spec.targets[name],)
+    )
+
+
+def _parents(spec: Spec, target: Target) -> Iterator[str]:
+    """Every target that one stands on, the nearest last."""
+    for name in target.from_.values():
+        if parent := spec.targets.get(TargetName(name)):
+            yield from _parents(spec, parent)
+            yield name
 
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::?([-?+])([^{}$]*))?")
@@ -81,6 +128,51 @@ def variables(data: Any) -> Mapping[str, str]:
             value = "required" if sign == "?" else default if sign == "-" else ""
             found[name] = found.get(name) or value
     return found
+
+
+_PUBLISHED = re.compile(r"\$\{(\w+):-([0-9-]+)\}:([0-9]+)$")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Published:
+    """A port that people reach a service on: what moves it, where it is otherwise, and what it is in the container."""
+
+    service: str
+    variable: str
+    default: str
+    inside: str
+
+
+def published(spec: Spec) -> Mapping[Published, tuple[str, ...]]:
+    """Every published port that a variable moves → the stacks that have it so."""
+    found: dict[Published, tuple[str, ...]] = {}
+    for stack in spec.stacks.values():
+        for name, service in stack.services.items():
+            for port in service.ports if stack.enabled and is_enabled(spec, service) else ():
+                if match := _PUBLISHED.search(port):
+                    row = Published(service=name, variable=match[1], default=match[2], inside=match[3])
+                    found[row] = (*found.get(row, ()), stack.name)
+    return found
+
+
+def resources(services: Mapping[str, Mapping[str, Any]]) -> tuple[tuple[str, ...], ...]:
+    """A row for each service that is limited: its name, memory, processors, processes, and what is reserved for it."""
+    rows: list[tuple[str, ...]] = []
+    for name, service in services.items():
+        found = service.get("deploy", {}).get("resources", {})
+        limits, reserved = found.get("limits", {}), found.get("reservations", {})
+        if found:
+            held = ", ".join(str(reserved[key]) for key in ("memory", "cpus") if key in reserved)
+            rows.append((name, *(str(limits.get(key, "")) for key in ("memory", "cpus", "pids")), held))
+    return tuple(rows)
+
+
+_IN_URL = re.compile(r"://[^\s/@${]*\$\{([A-Za-z_][A-Za-z0-9_]*)[^{}]*\}@")
+
+
+def variables_in_urls(text: str) -> tuple[str, ...]:
+    """Variables that a compose file puts before the `@` of a URL: what they hold has to be safe there."""
+    return tuple(dict.fromkeys(_IN_URL.findall(text)))
 
 
 def _texts(data: Any) -> Iterator[str]:
@@ -122,8 +214,8 @@ def _service_rows(spec: Spec, stack: Stack, service: Service, enabled: Mapping[s
         target = spec.targets[TargetName(service.target)]
         yield "image", f"${{{image_variable(target)}:-{spec.image_reference(target)}}}"
         yield "build", _build(spec, stack, target, enabled)
-        # A missing image is built, never looked for in a public registry.
-        yield "pull_policy", "build"
+        # Never asks a registry, where the name may be anybody's: an image that is not here is built, one that is here runs.
+        yield "pull_policy", "never"
     else:
         yield "image", service.image
     if service.build_only:

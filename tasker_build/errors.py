@@ -138,7 +138,8 @@ class ProblemsError(TaskerBuildError):
     def __init__(self, problems: Iterable[Problem]) -> None:
         # A mistake that several values inherit (defaults, extends) is one mistake.
         self.problems = tuple(dict.fromkeys(problems))
-        super().__init__(f"{len(self.problems)} problem(s)")
+        first, *more = [problem.message for problem in self.ordered]
+        super().__init__(f"{first} … and {len(more)} more" if more else first)
 
     @property
     def ordered(self) -> Sequence[Problem]:
@@ -168,8 +169,12 @@ class SelectionError(ProblemsError):
 
 
 def nearest(word: str, known: Iterable[str]) -> tuple[str, ...]:
-    """Hints of the form "did you mean `x`?" for a misspelt word; empty when nothing is near."""
+    """Hints of the form "did you mean `x`?" for a misspelt word, also in the wrong case; empty when nothing is near."""
     import difflib  # noqa: PLC0415 - only on the way to an error
 
-    near = difflib.get_close_matches(word, list(known), n=3, cutoff=0.6)
+    known = list(known)
+    near = difflib.get_close_matches(word, known, n=3, cutoff=0.6)
+    if not near:
+        lower = {name.lower(): name for name in known}
+        near = [lower[name] for name in difflib.get_close_matches(word.lower(), lower, n=3, cutoff=0.6)]
     return (f"did you mean {' or '.join(f'`{n}`' for n in near)}?",) if near else ()

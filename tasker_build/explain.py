@@ -84,7 +84,7 @@ def explain(name: TargetName, situation: Situation) -> Explanation:
     chain.visit(name, 0)
     against = chain.baselines.of(name)
     same = _same(situation.wanted[name], against)
-    if any(reason.kind is Kind.SPEC for reason in chain.steps[name].reasons):
+    if any(reason.kind in {Kind.SPEC, Kind.TOOL} for reason in chain.steps[name].reasons):
         same = tuple(word for word in same if word != "spec same")  # the spec reaches an image through its Dockerfile, too
     return Explanation(
         step=chain.steps[name],
@@ -443,7 +443,7 @@ class StepReport:
 
 
 _OWN_CHANGES = frozenset(kind.value for kind in (Kind.SPEC, Kind.TEMPLATE, Kind.CONTEXT, Kind.ARG))
-"""What a target itself is made from. A parent or base may come out as it was, and BuildKit knows no version of a secret."""
+"""What a target itself is made from. A parent, base or tool may come out as it was, and BuildKit knows no version of a secret."""
 _KEPT = frozenset({"keep", "retag"})
 
 

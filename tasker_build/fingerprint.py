@@ -54,14 +54,14 @@ class Fact(NamedTuple):
 class Facts:
     """Everything one target's image depends on."""
 
-    facts: tuple[Fact, ...]
+    rows: tuple[tuple[Group, str, str], ...]  # sorted
     fingerprint: str = field(default="")
     groups: Mapping[str, str] = field(default_factory=dict)  # group → short digest
 
     @classmethod
     def of(cls, facts: Iterable[tuple[Group, str, str]]) -> Facts:
         """Digest the facts, in sorted order."""
-        known = tuple(map(Fact._make, sorted(facts)))
+        known = tuple(sorted(facts))
         joined = dict.fromkeys(Group, b"")
         for group, some in groupby(known, itemgetter(0)):
             # Lengths, in bytes, keep a fact apart from every other.
@@ -70,7 +70,12 @@ class Facts:
             joined[group] = "".join(words).encode("utf-8", "surrogateescape")
         # Facts are sorted by the names of their groups first.
         fingerprint = _digest(b"".join([joined[group] for group in sorted(joined)]))
-        return cls(facts=known, fingerprint=fingerprint, groups={group.value: _digest(joined[group])[:16] for group in joined})
+        return cls(rows=known, fingerprint=fingerprint, groups={group.value: _digest(joined[group])[:16] for group in joined})
+
+    @property
+    def facts(self) -> tuple[Fact, ...]:
+        """The facts by name; made when somebody asks, for most plans look at the fingerprint only."""
+        return tuple(map(Fact._make, self.rows))
 
     @property
     def short(self) -> str:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from tasker_build.project import Project
-    from tasker_build.spec.model import TargetName
+    from tasker_build.spec.model import Target, TargetName
 
 HADOLINT_IGNORED = ("DL3008",)
 """Versions of apt packages are not pinned: a pinned base decides them, and Debian removes superseded versions."""
@@ -80,11 +80,16 @@ def sources_of(project: Project) -> list[Source]:
             stage=project.spec.targets[name].stage,
             platform=project.wanted[name].platform,
             args=project.spec.targets[name].args,
+            places=_argument_places(project.spec.targets[name]),
             files=project.closures[name].files(project.workspace.paths),
             origins=tuple(_origins(project, name)),
         )
         for name in project.order
     ]
+
+
+def _argument_places(target: Target) -> dict[str, str]:
+    return {name: str(target.at.get(f"args.{name}", target.span)) for name in target.args}
 
 
 def _origins(project: Project, name: TargetName) -> Iterator[Origin]:

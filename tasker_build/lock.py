@@ -1,4 +1,4 @@
-"""`stacks.lock`: which digest each base stands for. Text in, values and text out; asks nobody and opens no file.
+"""`stacks.lock`: the digests of bases and the checksums of tools. Text in, values and text out; asks nobody, opens no file.
 
 The lock pins what a registry serves, so that everyone builds on the same bytes and a move is a reviewed change of one file. A pin
 counts only for the very reference that the spec asks for; anything else is as if it were not there. Platforms are noted for
@@ -12,13 +12,14 @@ from enum import StrEnum
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
+from tasker_build.duration import Estimate, estimate
 from tasker_build.errors import Span, SpecError
 from tasker_build.fingerprint import Group
 from tasker_build.spec.fields import BAD, Integer, MapOf, Reader, Record, Text, key
 from tasker_build.spec.nodes import parse
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from tasker_build.errors import Problem
     from tasker_build.plan import Wanted
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 HEADER = """\
-# The digest of every base image of the spec. Commit this file: it decides what everyone builds on.
+# Digests of base images and checksums of tools. Commit this file: it decides what everyone builds on and with.
 # Written by `tasker-build lock`, moved by `tasker-build lock --upgrade`; update bots may change the `image` lines (docs/lock.md).
 """
 DIGEST = r"sha256:[0-9a-f]{64}"
@@ -35,6 +36,8 @@ _NOWHERE = Span(file="", line=0, col=0)
 _DIGEST = Text(DIGEST, "sha256: and 64 hexadecimal digits")
 _IMAGE = Text(rf"[^@\s\"\\]+@{DIGEST}", "a reference with its digest: name[:tag]@sha256:…")
 _PLATFORMS = MapOf(_DIGEST, r"[a-z0-9]+(/[A-Za-z0-9_.-]+){1,2}", "os/architecture[/variant]", "platform")
+_TOOL = Text(r"(crate|wheel):[^@\s\"\\]+@[^@\s\"\\]+", "a tool of one version: crate:NAME@VERSION or wheel:NAME@VERSION")
+_CHECKSUMS = MapOf(_DIGEST, r"any|[a-z0-9]+(/[A-Za-z0-9_.-]+){1,2}", "any, or os/architecture", "platform")
 _YAML_WORDS = {"on", "off", "y", "n", "yes", "no", "true", "false", "null"}
 
 
@@ -65,11 +68,28 @@ class Pin:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ToolPin:
+    """One tool: what it is, and the checksum it has on each platform, or on `any`."""
+
+    tool: str = key(_TOOL, "reference")
+    digests: Mapping[str, str] = key(_CHECKSUMS, "platform → checksum")
+    span: Span = field(compare=False, default=_NOWHERE)
+    at: Mapping[str, Span] = field(compare=False, default_factory=dict, repr=False)
+
+    @property
+    def digest(self) -> str:
+        """One word for all of its checksums."""
+        digests = [self.digests[platform] for platform in sorted(self.digests)]
+        return digests[0] if len(digests) == 1 else layers_digest(digests)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Lock:
-    """Every pin, by the name of its base."""
+    """Every pin, by the name of its base or tool."""
 
     version: int = key(Integer(SCHEMA, SCHEMA), f"version of the lock: {SCHEMA}", default=SCHEMA)
     bases: Mapping[str, Pin] = key(MapOf(Record(Pin, "a base")), "name of a base → its pin", default_factory=dict)
+    tools: Mapping[str, ToolPin] = key(MapOf(Record(ToolPin, "a tool")), "name of a tool → its pin", default_factory=dict)
     span: Span = field(compare=False, default=_NOWHERE)
     at: Mapping[str, Span] = field(compare=False, default_factory=dict, repr=False)
 
@@ -77,6 +97,11 @@ class Lock:
         """The pin of a base, if it is one of this very reference."""
         found = self.bases.get(name)
         return found if found is not None and found.reference == reference else None
+
+    def tool(self, name: str, reference: str) -> ToolPin | None:
+        """The pin of a tool, if it is one of this very version."""
+        found = self.tools.get(name)
+        return found if found is not None and found.tool == reference else None
 
 
 _LOCK = Record(Lock, "the lock")
@@ -113,14 +138,25 @@ def _lines(lock: Lock) -> Iterator[str]:
     yield f"version: {lock.version}"
     yield "bases:" if lock.bases else "bases: {}"
     for name, pin in sorted(lock.bases.items()):
-        # A name such as `on` or `1` would be something else to other YAML readers.
-        yield f"  {name}:" if name[0].isalpha() and name not in _YAML_WORDS else f'  "{name}":'
+        yield _name_line(name)
         yield f'    image: "{pin.image}"'
         if pin.index:
             yield f'    index: "{pin.index}"'
         if pin.platforms:
             yield "    platforms:"
             yield from (f'      {platform}: "{digest}"' for platform, digest in sorted(pin.platforms.items()))
+    if lock.tools:
+        yield "tools:"
+    for name, tool in sorted(lock.tools.items()):
+        yield _name_line(name)
+        yield f'    tool: "{tool.tool}"'
+        yield "    digests:"
+        yield from (f'      {platform}: "{digest}"' for platform, digest in sorted(tool.digests.items()))
+
+
+def _name_line(name: str) -> str:
+    # A name such as `on` or `1` would be something else to other YAML readers.
+    return f"  {name}:" if name[0].isalpha() and name not in _YAML_WORDS else f'  "{name}":'
 
 
 def lockable(spec: Spec) -> Mapping[str, str]:
@@ -135,9 +171,16 @@ def lockable(spec: Spec) -> Mapping[str, str]:
 
 
 def pinned(spec: Spec, lock: Lock) -> Spec:
-    """The spec with every base that the lock pins named by its digest."""
+    """The spec with every base that the lock pins named by its digest, and the checksums of every tool that it pins."""
     pins = {name: pin.image for name, reference in lockable(spec).items() if (pin := lock.pin(name, reference))}
-    return replace(spec, bases={**spec.bases, **pins}) if pins else spec
+    tools = {name: lock.tool(name, reference) for name, reference in spec.all_tools.items()}
+    digests = {name: _hashes(pin) for name, pin in tools.items() if pin}
+    return replace(spec, bases={**spec.bases, **pins}, tool_digests=digests) if pins or digests else spec
+
+
+def _hashes(pin: ToolPin) -> tuple[str, ...]:
+    """The checksums in hex, in the order of platforms, each once."""
+    return tuple(dict.fromkeys(pin.digests[platform].removeprefix("sha256:") for platform in sorted(pin.digests)))
 
 
 def unpinned(spec: Spec, lock: Lock) -> Spec:
@@ -146,12 +189,12 @@ def unpinned(spec: Spec, lock: Lock) -> Spec:
         name: lock.bases[name].reference if name in lock.bases and lock.bases[name].image == image else image
         for name, image in spec.bases.items()
     }
-    return replace(spec, bases=bases)
+    return replace(spec, bases=bases, tool_digests={})
 
 
-def with_pins(lock: Lock, pins: Mapping[str, Pin]) -> Lock:
-    """The lock with further or other pins; those of bases that another overlay has stay."""
-    return replace(lock, bases={**lock.bases, **pins})
+def with_pins(lock: Lock, pins: Mapping[str, Pin], tools: Mapping[str, ToolPin] | None = None) -> Lock:
+    """The lock with further or other pins; those of bases and tools that another overlay has stay."""
+    return replace(lock, bases={**lock.bases, **pins}, tools={**lock.tools, **(tools or {})})
 
 
 def short(digest: str) -> str:
@@ -204,16 +247,12 @@ def state_of(lock: Lock, name: str, reference: str) -> State:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Radius:
+class Radius(Estimate):
     """What a change of bases rebuilds."""
 
     total: int  # targets there are
-    direct: Mapping[TargetName, tuple[str, ...]]  # target → references of the bases that it stands on itself
+    direct: Mapping[TargetName, tuple[str, ...]]  # target → references of the bases that it stands on itself, names of tools
     through: Mapping[TargetName, tuple[TargetName, ...]]  # target → the rebuilt parents it stands on
-    seconds: float = 0.0  # of the targets whose duration is known, one after the other
-    unknown: tuple[TargetName, ...] = ()  # targets whose duration is not
-    critical: tuple[TargetName, ...] = ()  # the chain that takes longest
-    critical_seconds: float = 0.0
 
     @property
     def count(self) -> int:
@@ -234,31 +273,29 @@ def blast_radius(
     hit = [name for name in after if before[name].facts.fingerprint != after[name].facts.fingerprint]
     direct = {name: bases for name in hit if (bases := _moved(before[name], after[name]))}
     through = {name: tuple(parent for parent in after[name].parents if parent in hit) for name in hit if name not in direct}
-    critical, seconds = _longest(hit, after, durations)
+    time = estimate(hit, {name: after[name].parents for name in hit}, durations)
     return Radius(
         total=len(after),
         direct=direct,
         through=through,
-        seconds=sum(durations.get(name, 0.0) for name in hit),
-        unknown=tuple(name for name in hit if name not in durations),
-        critical=critical,
-        critical_seconds=seconds,
+        seconds=time.seconds,
+        unknown=time.unknown,
+        critical=time.critical,
+        critical_seconds=time.critical_seconds,
     )
 
 
 def _moved(before: Wanted, after: Wanted) -> tuple[str, ...]:
-    old, new = ({(f.label, f.value) for f in item.facts.facts if f.group is Group.BASE} for item in (before, after))
-    return tuple(sorted({label for label, _ in old ^ new}))
+    bases = {label for label, _ in _facts(before, Group.BASE) ^ _facts(after, Group.BASE)}
+    tools: set[str] = set()
+    if _facts(before, Group.DOCKERFILE) != _facts(after, Group.DOCKERFILE):
+        tools = {
+            key.removeprefix("tools.")
+            for key in after.spec
+            if key.startswith("tools.") and after.spec[key] != before.spec.get(key)
+        }
+    return (*sorted(bases), *sorted(tools))
 
 
-def _longest(
-    hit: Collection[TargetName], wanted: Mapping[TargetName, Wanted], durations: Mapping[str, float]
-) -> tuple[tuple[TargetName, ...], float]:
-    """The chain of rebuilt targets that takes longest; among equals the one with more targets, then the first by name."""
-    best: dict[TargetName, tuple[float, tuple[TargetName, ...]]] = {}
-    for name in hit:
-        above = [best[parent] for parent in wanted[name].parents if parent in best]
-        seconds, chain = max(above, key=lambda item: (item[0], len(item[1])), default=(0.0, ()))
-        best[name] = (seconds + durations.get(name, 0.0), (*chain, name))
-    seconds, chain = max(best.values(), key=lambda item: (item[0], len(item[1])), default=(0.0, ()))
-    return chain, seconds
+def _facts(item: Wanted, group: Group) -> set[tuple[str, str]]:
+    return {(fact.label, fact.value) for fact in item.facts.facts if fact.group is group}

@@ -63,6 +63,7 @@ class Kind(StrEnum):
     CONTEXT = "context"
     ARG = "arg"
     BASE = "base"
+    TOOL = "tool"
     SECRET = "secret"  # noqa: S105 - a kind of reason
     PARENT = "parent"
     TAG = "tag"
@@ -451,10 +452,14 @@ def dockerfile_reason(item: Wanted, known: Known | None) -> Reason:
     if moved := _changed_keys(item.templates, known.templates):
         kind, evidence = Kind.TEMPLATE, ", ".join(_included(item, name) for name in moved)
     elif keys := _changed_keys(item.spec, known.spec):
-        kind, evidence = Kind.SPEC, ", ".join(keys)
+        tools = all(key.startswith(_TOOL_KEYS) for key in keys)
+        kind, evidence = Kind.TOOL if tools else Kind.SPEC, ", ".join(keys)
         place = ", ".join(dict.fromkeys(place for key in keys if (place := item.place(key))))
     details = tuple(map(shown, hunk_lines(tuple(hunks(known.facts, item.facts.facts)))))
     return Reason(kind=kind, evidence=evidence, details=details, place=place, is_dockerfile=True)
+
+
+_TOOL_KEYS = ("tools.", "toolchain.")
 
 
 def _changed_keys(new: Mapping[str, str], old: Mapping[str, str]) -> list[str]:

@@ -355,6 +355,27 @@ class Project:
         """Image reference in rendered files → the target it names."""
         return {self.spec.image_reference(self.spec.targets[name]): name for name in self.order}
 
+    def select(
+        self, words: Sequence[str], states: Mapping[TargetName, frozenset[str]] | None = None, *, may_be_empty: bool = False
+    ) -> frozenset[TargetName]:
+        """The targets that words name; paths among them may be typed from the current folder.
+
+        Raises:
+            SelectionError: a word that cannot be read or matches nothing.
+        """
+        from tasker_build.selector import select  # noqa: PLC0415 - a plan of everything needs no graph
+
+        return select(
+            words,
+            self.spec,
+            self.graph,
+            self.closures,
+            states,
+            may_be_empty=may_be_empty,
+            version=self.version,
+            located=lambda path: os.path.relpath(path, self.root.resolve()),
+        )
+
     def parents(self, name: TargetName) -> tuple[TargetName, ...]:
         """The targets a target is built from, sorted."""
         return tuple(sorted(self.graph.predecessors(name)))
@@ -429,12 +450,17 @@ class Project:
 
     def _spec_keys(self, target: Target) -> Mapping[str, str]:
         """Digests of what the spec says that a target's Dockerfile is made from; only to tell where a difference comes from."""
+        from tasker_build.spec.model import Tool  # noqa: PLC0415
+
         found = {**self._common_keys, **_keys(f"targets.{target.name}", target)}
         del found[f"targets.{target.name}.refresh"]  # says when to build, not what
         for name in target.from_.values():
             if name in self.spec.bases:
                 # A pin that moved is a reason of its own.
                 found |= _keys(f"bases.{name}", self.spec.bases[name].partition("@")[0])
+        for name, reference in self.spec.all_tools.items():
+            if Tool.parse(reference).words in self.images_tree.dockerfiles[target.name]:
+                found |= _keys(f"tools.{name}", (reference, *self.spec.tool_digests.get(name, ())))
         for child in self.graph.successors(target.name):
             # What its children cook is in a builder's own Dockerfile.
             found |= _keys(f"targets.{child}.cargo", self.spec.targets[child].cargo)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from tasker_build.cargo import CargoWorkspace
     from tasker_build.closure import Closure
-    from tasker_build.spec.model import Cargo, FileSpec, Spec, Stack, Target
+    from tasker_build.spec.model import Cargo, FileSpec, Spec, Stack, Target, Tool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,6 +115,8 @@ class _Renderer:
         )
         self.environment.filters.update(FILTERS)
         self.environment.filters["dirname"] = posixpath.dirname
+        # Known to macros of imported templates, too.
+        self.environment.globals.update(oldest_compose=compose.OLDEST, url_safe=compose.URL_SAFE)
         self.sharing: dict[str, list[Target]] = {}
         for target in spec.targets.values():
             if target.enabled:
@@ -219,6 +221,9 @@ class _Renderer:
             "owned": Owned.of(self.spec),
             "stack_services": lambda stack: compose.stack_services(self.spec, stack, self.closures),
             "variables": compose.variables,
+            "published": compose.published(self.spec),
+            "resources": compose.resources,
+            "runs": lambda stack: compose.runs(self.spec, stack),
             "draw_tree": draw_tree,
             "relative": lambda path, start: posixpath.relpath(path, posixpath.dirname(start) or "."),
             "fail": self._fail,
@@ -236,10 +241,19 @@ class _Renderer:
                 raise jinja2.TemplateRuntimeError(f"target `{target.name}` has no `{role}` in its `from` (it has: {known})")
             return f"${{{argument(role)}}}"
 
+        def tool(name: str) -> Tool:
+            found = self.spec.tool(name)
+            if found is None:
+                raise jinja2.TemplateRuntimeError(
+                    f"target `{target.name}` needs the tool `{name}`, which `tools` of the spec does not name"
+                )
+            return found
+
         closure = self.closures[target.name]
         return self.common | {
             "target": target,
             "image": image,
+            "tool": tool,
             "images": [(argument(role), self._reference(name), name) for role, name in sorted(target.from_.items())],
             "closure": closure,
             "copies": self._copies,

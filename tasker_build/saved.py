@@ -290,13 +290,25 @@ def _texts(values: Sequence[Any]) -> tuple[str, ...]:
     return tuple(_text(value) for value in values)
 
 
+def _action(name: str) -> Action:
+    if name not in {action.name.lower() for action in Action}:
+        raise ValueError(f"unknown action `{name}`")
+    return Action[name.upper()]
+
+
+def _reason(name: str) -> Kind:
+    if name not in set(Kind):
+        raise ValueError(f"unknown reason `{name}`")
+    return Kind(name)
+
+
 def _step(row: Mapping[str, Any]) -> Step:
     return Step(
         target=TargetName(_text(row["target"])),
-        action=Action[_text(row["action"]).upper()],
+        action=_action(_text(row["action"])),
         reasons=tuple(
             Reason(
-                kind=Kind(reason["kind"]),
+                kind=_reason(_text(reason["kind"])),
                 evidence=_text(reason["evidence"]),
                 details=_texts(reason["details"]),
                 place=_text(reason.get("place") or ""),

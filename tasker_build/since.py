@@ -8,6 +8,7 @@ uncommitted and untracked files included. Of files that Git ignores no revision 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from tasker_build.errors import Problem, ProblemsError, SelectionError, nearest
 from tasker_build.project import Project
-from tasker_build.selector import asks_for_state, select
+from tasker_build.selector import ALL_STATES, asks_for_state, names_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -30,6 +31,10 @@ _SUBMODULE = "160000"
 """Mode of an entry of a Git tree that is a commit of another repository."""
 _COMMIT = 40
 """Digits of a commit at least."""
+_FULL_ID = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+_SHORT_ID = re.compile(r"[0-9a-f]{7,63}")
+_STEPS = re.compile(r"(.+?)((?:[~^]\d*)+)")
+_RANGE = re.compile(r"(.*?)(\.\.\.?)(.*)")
 
 
 def affected_since(project: Project, revision: str) -> frozenset[TargetName]:
@@ -37,7 +42,8 @@ def affected_since(project: Project, revision: str) -> frozenset[TargetName]:
 
     Args:
         project: the spec and workspace as they are now.
-        revision: anything that Git takes for a commit; `REV...` is where the present commit left REV.
+        revision: anything that Git takes for a commit; `REV...` is where the present commit left REV. A range that ends here
+            (`REV..`, `REV..HEAD`, `REV...HEAD`) may be written, too.
 
     Raises:
         SelectionError: there is no Git here, or it does not have what is to be compared with.
@@ -98,38 +104,58 @@ class _Checkout:
         Raises:
             SelectionError: Git does not have it here.
         """
-        name = revision.removesuffix("...")
-        done = _git(self.folder, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
-        if done.returncode or not name:
-            raise self._missing(name)
+        name, dots = _one_side(revision)
+        done = self._resolve(name)
+        if done.returncode:
+            raise self._missing(name, dots)
         commit = done.stdout.strip()
-        if name == revision:
+        if dots != "...":
             return commit
         done = _git(self.folder, "merge-base", commit, "HEAD")
         if done.returncode:
             why = "the clone is shallow and ends before it" if self._is_shallow else "their histories have nothing in common"
-            hints = self._how_to_get(name) if self._is_shallow else (f"--since {name} compares with its newest commit",)
+            hints = self._how_to_get(name, dots) if self._is_shallow else (f"--since {name} compares with its newest commit",)
             raise _problem(f"Git does not know where this commit left `{name}`: {why}", *hints)
         return done.stdout.strip()
 
-    def _missing(self, revision: str) -> SelectionError:
+    def _resolve(self, name: str) -> subprocess.CompletedProcess[str]:
+        return _git(self.folder, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
+
+    def _missing(self, name: str, dots: str) -> SelectionError:
+        refs = _git(self.folder, "for-each-ref", "--format=%(refname:short)").stdout.split()
+        remote = [f"did you mean `{ref}{dots}`?" for ref in refs if ref.endswith(f"/{name}")]
         if self._is_shallow:
             why = "this is a shallow clone, which has only the newest commits"
-            return _problem(f"Git does not have `{revision}` here: {why}", *self._how_to_get(revision))
-        refs = _git(self.folder, "for-each-ref", "--format=%(refname:short)").stdout.split()
-        remote = [ref for ref in refs if ref.endswith(f"/{revision}")]
-        hints = tuple(f"did you mean `{ref}`?" for ref in remote[:1]) or nearest(revision, refs)
-        return _problem(f"Git does not have `{revision}` here: no such commit", *hints, "`git fetch` gets what the remote has")
+            return _problem(f"Git does not have `{name}` here: {why}", *(remote[:1] or self._how_to_get(name, dots)))
+        hints = tuple(remote[:1]) or nearest(name, refs)
+        return _problem(f"Git does not have `{name}` here: no such commit", *hints, "`git fetch` gets what the remote has")
 
     @property
     def _is_shallow(self) -> bool:
         return _git(self.folder, "rev-parse", "--is-shallow-repository").stdout.strip() == "true"
 
-    @staticmethod
-    def _how_to_get(revision: str) -> tuple[str, ...]:
+    def _how_to_get(self, name: str, dots: str) -> tuple[str, ...]:
+        """What gets a revision into a shallow clone. A plain `git fetch origin main` does not: it names nothing `main` here."""
+        on_github = "on GitHub: `fetch-depth: 0` for actions/checkout"
+        if _FULL_ID.fullmatch(name) and not dots:
+            return (f"git fetch --depth=1 origin {name}", on_github)
+        found = _STEPS.fullmatch(name)
+        base, steps = found.groups() if found else (name, "")
+        if _SHORT_ID.fullmatch(base):
+            return ("git fetch --unshallow", "or give all of its 40 digits: a commit alone can be fetched by them", on_github)
+        if not self._resolve(base).returncode:  # the commit is there, those before it are not
+            head = _git(self.folder, "symbolic-ref", "--quiet", "--short", "HEAD").stdout.strip()
+            count = sum(int(number or 1) if sign == "~" else 1 for sign, number in re.findall(r"([~^])(\d*)", steps))
+            deepen = f", or only so many more commits: git fetch --deepen={count}"
+            return ("git fetch --unshallow" + (deepen if count and head and base in {"HEAD", "@", head} else ""), on_github)
+        branch = base.removeprefix("origin/")
+        refs = f"{branch}:refs/remotes/origin/{branch}"
+        if steps or dots:
+            return (f"git fetch --unshallow origin {refs}, then --since origin/{branch}{steps}{dots}", on_github)
         return (
-            f"git fetch --unshallow, or only that commit: git fetch --depth=1 origin {revision}",
-            "on GitHub: `fetch-depth: 0` for actions/checkout",
+            f"a branch: git fetch --depth=1 origin {refs}, then --since origin/{branch}",
+            f"a tag: git fetch --depth=1 origin tag {branch}, then --since {branch}",
+            on_github,
         )
 
     def write(self, commit: str, into: Path) -> None:
@@ -179,6 +205,23 @@ class _Checkout:
         yield from filter(None, done.stdout.split("\0"))
 
 
+def _one_side(revision: str) -> tuple[str, str]:
+    """The revision to compare with, and its dots: the other side of a range can only be what is here.
+
+    Raises:
+        SelectionError: the range ends elsewhere, or nothing was named.
+    """
+    match = _RANGE.fullmatch(revision)
+    name, dots, other = match.groups() if match else (revision, "", "")
+    if not name or other not in {"", "HEAD", "@"}:
+        what = f"`{revision}` is not one revision" if revision else "--since names no revision"
+        raise _problem(
+            what,
+            "give one revision, such as `HEAD~3` or `origin/main...`; the other side is always the files as they are now",
+        )
+    return name, dots
+
+
 def _modules(listed: str) -> Iterator[tuple[str, str]]:
     """Path and commit of each submodule in what `ls-tree` or `ls-files --stage` lists."""
     for row in filter(None, listed.split("\0")):
@@ -221,6 +264,17 @@ def _problem(message: str, *hints: str, said: str = "") -> SelectionError:
     return SelectionError([Problem(code="S033", message=message, hints=hints, notes=notes)])
 
 
+def check_words(project: Project, *selections: Sequence[str]) -> None:
+    """Read selections as if every target were in every state: what could never match is a mistake whatever an engine says.
+
+    Raises:
+        SelectionError: there is such a word.
+    """
+    anything = dict.fromkeys(project.graph, ALL_STATES)
+    for words in selections:
+        project.select(words, anything)
+
+
 def chosen(
     project: Project,
     selection: Sequence[str],
@@ -228,7 +282,7 @@ def chosen(
     since: str | None,
     states: States | None = None,
 ) -> tuple[str, ...] | None:
-    """The words of a selection with `state:`, `--exclude` and `--since` worked in; the words themselves where there is none.
+    """The words of a selection with `state:`, `file:`, `--exclude` and `--since` worked in; the words themselves without these.
 
     None where nothing differs from a revision: that is an answer. Words that select nothing are a mistake.
 
@@ -245,12 +299,15 @@ def chosen(
         SelectionError: nothing is selected, or everything is excluded.
     """
     wants_states = asks_for_state([*selection, *exclude])
-    if not exclude and since is None and not wants_states:
+    if not exclude and since is None and not wants_states and not names_files(selection):
         return tuple(selection)
-    known = states() if wants_states and states else None
-    names = select(selection, project.spec, project.graph, project.closures, known)
+    known = None
+    if wants_states and states:
+        check_words(project, selection, exclude)
+        known = states()
+    names = project.select(selection, known)
     if exclude:
-        names -= select(exclude, project.spec, project.graph, project.closures, known, may_be_empty=True)
+        names -= project.select(exclude, known, may_be_empty=True)
     if not names:
         hints = ("`tasker-build ls` lists the targets",)
         raise SelectionError([Problem(code="S030", message="everything selected is excluded", hints=hints)])

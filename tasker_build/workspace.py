@@ -105,15 +105,22 @@ class Workspace:
         """
         # The longest loop of a plan: everything that is the same for each file stands outside.
         known, kept, prefix, lstat = self._entries, self._digests.known if self._digests else {}, self._prefix, os.lstat
+        executable = stat.S_IXUSR
         found: list[Entry] = []
         for path in paths:
             entry = known.get(path)
             if entry is None:
                 if path in kept:
-                    signature, digest = kept[path]
+                    size, written, changed, inode, device, digest = kept[path]
                     now = lstat(prefix + path)
-                    if signature == (now.st_size, now.st_mtime_ns, now.st_ctime_ns, now.st_ino, now.st_dev):
-                        entry = Entry(path, now.st_mode & stat.S_IXUSR != 0, None, digest)
+                    if (
+                        now.st_ctime_ns == changed
+                        and now.st_mtime_ns == written
+                        and now.st_size == size
+                        and now.st_ino == inode
+                        and now.st_dev == device
+                    ):
+                        entry = Entry(path, now.st_mode & executable != 0, None, digest)
                 if entry is None:
                     entry = self._entry(path)
                 known[path] = entry

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
+import sys
+from contextlib import contextmanager, redirect_stdout
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from tasker_build.view.github import Annotation
 
@@ -35,6 +38,43 @@ def asked_form(arguments: Sequence[str]) -> str:
 def say_document(document: dict[str, Any]) -> None:
     """Print a document: the whole answer of a command, after everything else it does."""
     click.echo(json.dumps(document, indent=2))
+
+
+def documented(say: Callable[..., None]) -> Callable[[Any], Any]:
+    """Give a command that does something the option `--format`: asked for JSON, it says its document once all is done.
+
+    Args:
+        say: called with what the command is called with, and with `done`, what it returned.
+    """
+
+    def wrap(run: Callable[..., Any]) -> Any:
+        @functools.wraps(run)
+        def wrapped(obj: Any, *, form: str, **options: Any) -> None:
+            with _beside(form):
+                done = run(obj, **options)
+            if form == "json":
+                say(obj, done=done, **options)
+
+        return format_option("text", "json")(wrapped)
+
+    return wrap
+
+
+@contextmanager
+def _beside(form: str) -> Iterator[None]:
+    """Where standard output is for one document, let all else go to standard error, what the programs say that we call, too."""
+    if form != "json":
+        yield
+        return
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
 
 
 def annotate(annotations: Iterable[Annotation]) -> None:

@@ -15,9 +15,9 @@ import click
 from click.core import ParameterSource
 
 from tasker_build.cli.answer import format_option, say_document
-from tasker_build.cli.planning import chosen, plan_again, plan_project, read_plan, states_of
+from tasker_build.cli.planning import check_words, chosen, plan_again, plan_project, read_plan, states_of
 from tasker_build.engine.docker import DockerEngine, buildx
-from tasker_build.errors import Exit, RefusedError
+from tasker_build.errors import Exit, Problem, RefusedError, SelectionError
 from tasker_build.plan import Action, Plan
 from tasker_build.project import site_secrets
 from tasker_build.view.plan import plan_text
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 @click.option("--builder", help="The buildx builder to use.")
 @click.option("--progress", type=click.Choice(["auto", "tty", "plain", "quiet"]), default="auto", help="How to show progress.")
 @click.option("--version", "version", default="latest", help="Version for image tags.")
+@click.option("--push", is_flag=True, help="Once all is built, push the tags of what was selected to their registry.")
 @format_option("text", "json")
 @click.pass_obj
 def command(
@@ -61,6 +62,7 @@ def command(
     builder: str | None,
     progress: str,
     version: str,
+    push: bool,  # noqa: FBT001
     form: str,
 ) -> int:
     began = time.monotonic()
@@ -74,6 +76,7 @@ def command(
     project.wanted  # noqa: B018 - every mistake of the user's comes before the engine's
     words: tuple[str, ...] | None = selection
     if saved is None:
+        check_words(project, selection, exclude, rebuild)
         states = states_of(project, builder)
         words = chosen(project, selection, exclude, since, states)
         rebuild = chosen(project, rebuild, (), None, states) or ()
@@ -85,7 +88,7 @@ def command(
     if saved is not None and file is not None:
         # Before the lock: a refused plan leaves nothing behind. Under it once more: another apply may have come first.
         plan = plan_again(project, engine, saved, file)
-        if not plan.changed:
+        if not plan.changed and not push:
             return _nothing_to_do(project, plan, form)
     with _lock(project):
         if saved is not None and file is not None:
@@ -94,10 +97,10 @@ def command(
             plan = plan_project(project, engine, words, rebuild)
         _adopt(project, plan, engine)
         if not plan.changed:
+            _push(engine, plan, wanted=push)
             return _nothing_to_do(project, plan, form)
         from tasker_build.executor import Executor  # noqa: PLC0415 - only what builds pays for it, here and below
         from tasker_build.record import git_revision  # noqa: PLC0415
-        from tasker_build.spec.model import CARGO_JOBS  # noqa: PLC0415
         from tasker_build.view.apply import apply_document  # noqa: PLC0415
 
         buildx()
@@ -106,17 +109,17 @@ def command(
         secrets = _secrets(project, plan)
         run = project.records.new_run()
         if click.get_current_context().get_parameter_source("jobs") is ParameterSource.COMMANDLINE:
-            secrets |= {CARGO_JOBS: _limit_cargo(run, jobs)}
+            secrets |= _limit_cargo(run, jobs)
         revision = git_revision(project.root)
         executor = Executor(project, engine, plan, jobs=jobs, run=run, secrets=secrets, fail_fast=fail_fast, revision=revision)
         events = _follow(executor, progress)
         code = _exit_code(events)
         summary = apply_document(plan, project.head.project, events, run=run.name, revision=revision, exit_code=code)
-        project.records.summarise(run, summary)
+        _summarise(project, run, summary)
+        _verdict(plan, events, time.monotonic() - began, to_stderr=form == "json")
+        _push(engine, plan, wanted=push and code == Exit.OK)
     if form == "json":
         say_document(summary)
-    _verdict(plan, events, time.monotonic() - began, to_stderr=form == "json")
-    _note_wrong_guesses(run.name, summary)
     return code
 
 
@@ -132,12 +135,45 @@ def _nothing_to_do(project: Project, plan: Plan, form: str) -> int:
     return Exit.OK
 
 
+def _push(engine: DockerEngine, plan: Plan, *, wanted: bool) -> None:
+    """Push the tags for people of everything that was selected; what was only needed for it stays here."""
+    for step in plan.steps if wanted else ():
+        if step.action is not Action.FORGET and not step.needed_by_selection:
+            for tag in step.tags:
+                engine.push(f"{step.image}:{tag}")
+                click.echo(f"pushed {step.image}:{tag}", err=True)
+
+
 def _plan_file(selection: Sequence[str]) -> Path | None:
-    """The saved plan that was named instead of a selection."""
-    files = [Path(word) for word in selection if word.endswith(".json") and Path(word).is_file()]
+    """The saved plan that was named instead of a selection.
+
+    Raises:
+        SelectionError: a plan that is not there, or whose name does not say that it is one.
+    """
+    files: list[Path] = []
+    for word in selection:
+        file = Path(word)
+        if word.endswith(".json"):
+            if not file.is_file():
+                hint = f"a plan is saved by: tasker-build plan --out {word}"
+                raise SelectionError([Problem(code="S030", message=f"there is no file `{word}`", hints=(hint,))])
+            files.append(file)
+        elif file.is_file() and _holds_plan(file):
+            message = f"`{word}` holds a saved plan, but the name of one ends in .json"
+            raise SelectionError([Problem(code="S030", message=message, hints=(f"mv {word} {word}.json",))])
     if files and len(selection) > 1:
         raise click.UsageError("a saved plan is applied alone: name nothing beside it")
     return files[0] if files else None
+
+
+def _holds_plan(file: Path) -> bool:
+    from tasker_build.saved import looks_saved  # noqa: PLC0415 - only a word that is a file asks
+
+    try:
+        with file.open("rb") as stream:
+            return looks_saved(stream.read(512))
+    except OSError:
+        return False
 
 
 def _secrets(project: Project, plan: Plan) -> dict[str, Path]:
@@ -162,13 +198,13 @@ def _adopt(project: Project, plan: Plan, engine: Engine) -> None:
             project.records.adopt(project.wanted[step.target], step.image_id, identity)
 
 
-def _limit_cargo(run: Path, jobs: int) -> Path:
-    """How many compilers cargo may start, for the steps that read it: for machines short of memory."""
+def _limit_cargo(run: Path, jobs: int) -> dict[str, Path]:
+    """The build secret that says how many compilers cargo may start: for machines short of memory."""
     from tasker_build.spec.model import CARGO_JOBS  # noqa: PLC0415
 
     file = run / CARGO_JOBS
     file.write_text(str(jobs))
-    return file
+    return {CARGO_JOBS: file}
 
 
 def _note_drift(project: Project) -> None:
@@ -234,11 +270,12 @@ def _verdict(plan: Plan, events: Sequence[Event], seconds: float, *, to_stderr: 
             click.echo("\n" + failure_text(event.target, event.failure), err=True)
 
 
-def _note_wrong_guesses(run: str, summary: object) -> None:
-    """A plan that BuildKit did not bear out is our defect, and people should not have to look for it."""
+def _summarise(project: Project, run: Path, summary: object) -> None:
+    """Keep what came of a run; where BuildKit did not bear the plan out, that is our defect, and nobody should have to look for it."""
     from tasker_build.explain import judge_run, wrong_guesses  # noqa: PLC0415
 
-    if wrong := wrong_guesses(judge_run(iter([(run, summary)]))):
+    project.records.summarise(run, summary)
+    if wrong := wrong_guesses(judge_run(iter([(run.name, summary)]))):
         names = ", ".join(dict.fromkeys(guess.target for guess in wrong))
         click.echo(f"note: the plan guessed wrong of {names}: `tasker-build why --steps` says what", err=True)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 import time
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tasker_build.cli import consent
-from tasker_build.cli.answer import format_option, say_document
+from tasker_build.cli.answer import documented, format_option, say_document
 from tasker_build.cli.env import (
     compose_command,
     compose_environment,
@@ -42,6 +43,7 @@ CHECKS = {
     ),
     "UUID version 7": "SELECT 1 / (substr(uuid_generate_v7()::text, 15, 1) = '7')::int",
 }
+ADOPT = "if command -v database-adopt >/dev/null; then database-adopt restoring; fi"
 
 
 @dataclass(frozen=True)
@@ -126,6 +128,34 @@ class Database:
         done = subprocess.run(command, env=environment, stdin=stdin or subprocess.DEVNULL, stdout=stdout, check=False)
         return done.returncode
 
+    def stop(self) -> None:
+        """Take its container away; the data stays, and so do the stack's other services."""
+        if len(self.stack.services) == 1:
+            self.run("down")
+        else:
+            self.run("rm", "--stop", "--force", self.service)
+
+    def port(self) -> int:
+        """The host's port: the one that is published, or the one that would be."""
+        environment = compose_environment(self.project, self.stack, self.engine, starts=False)
+        words = self.compose("port", self.service, "5432")
+        done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
+        found = done.stdout.strip().rpartition(":")[2]
+        return int(found) if found.isdecimal() and int(found) else int(environment.get("POSTGRES_PORT") or 5432)
+
+    def extensions(self) -> str:
+        """What was added to the server, as one text."""
+        statement = "SELECT string_agg(extname, ', ' ORDER BY extname) FROM pg_extension WHERE extname <> 'plpgsql'"
+        command = self.compose("exec", "-T", self.service, "psql", "-U", self.user, "-d", self.name, "-qAtX", "-c", statement)
+        environment = compose_environment(self.project, self.stack, self.engine, starts=False)
+        done = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, check=False)
+        return done.stdout.strip()
+
+    def is_ready(self, *, quiet: bool) -> bool:
+        """Whether it accepts connections."""
+        ask = ("pg_isready", "-h", "127.0.0.1", "-U", self.user, "-d", self.name)
+        return self.inside(*ask, stdout=subprocess.DEVNULL if quiet else None) == 0
+
     def sql(self, statement: str, database: str = "") -> bool:
         """Run statements and say whether they worked."""
         psql = ("psql", "-U", self.user, "-d", database or self.name, "-qAtX", "-v", "ON_ERROR_STOP=1", "-c", statement)
@@ -186,8 +216,28 @@ def command(ctx: click.Context, stack: str) -> None:
     ctx.obj = (ctx.obj, stack)
 
 
+def _say_status(obj: tuple[Settings, str], done: Path | None = None, **_: object) -> None:
+    database = Database.open(*obj)
+    containers = containers_of(database.project, database.stack, database.engine, database.service)
+    port = database.port()
+    say_document(
+        document(
+            "db-status",
+            stack=database.stack.name,
+            service=database.service,
+            database=database.name,
+            ready=database.is_ready(quiet=True),
+            port=port,
+            answers=_answers(port),
+            container=next(iter(containers), None),
+            dump=str(done) if done else None,
+        )
+    )
+
+
 @command.command("start", help="Start it and wait until it is ready.")
 @click.pass_obj
+@documented(_say_status)
 def start(obj: tuple[Settings, str]) -> None:
     database = Database.open(*obj)
     database.up()
@@ -195,46 +245,54 @@ def start(obj: tuple[Settings, str]) -> None:
 
 
 def _say_where(database: Database) -> None:
-    words = database.compose("port", database.service, "5432")
-    environment = compose_environment(database.project, database.stack, database.engine, starts=False)
-    done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
-    port = done.stdout.strip().rpartition(":")[2] or "5432"
     password = database.stack.services[database.service].environment.get("POSTGRES_PASSWORD", "")
     shown = "..." if "$" in password else password
-    click.echo(f"DATABASE_URL=postgresql://{database.user}:{shown}@localhost:{port}/{database.name}")
+    port = database.port()
+    chosen = "" if database.stack.name == "db" else f" --stack {database.stack.name}"
+    click.echo("\nPostgreSQL is ready.")
+    click.echo(f"  DATABASE_URL=postgresql://{database.user}:{shown}@localhost:{port}/{database.name}")
+    click.echo(f"  host localhost, port {port}, database {database.name}, user {database.user}, password {shown}")
+    click.echo(f"  extensions: {database.extensions()}\n\n  try:   tasker-build db{chosen} test")
 
 
-@command.command("stop", help="Stop it; its data stays.")
+@command.command("stop", help="Stop it and take its container away; its data stays.")
 @click.pass_obj
+@documented(_say_status)
 def stop(obj: tuple[Settings, str]) -> None:
-    database = Database.open(*obj)
-    database.run("stop", database.service)
+    Database.open(*obj).stop()
 
 
 @command.command("restart", help="Stop it and start it.")
 @click.pass_obj
+@documented(_say_status)
 def restart(obj: tuple[Settings, str]) -> None:
     database = Database.open(*obj)
-    database.run("stop", database.service)
+    database.stop()
     database.up()
     _say_where(database)
 
 
-@command.command("status", help="Show its container and whether it accepts connections.")
+@command.command("status", help="Show its container, whether it accepts connections, and whether its port answers.")
 @format_option("text", "json")
 @click.pass_obj
 def status(obj: tuple[Settings, str], form: str) -> None:
-    database = Database.open(*obj)
-    if form == "text":
-        database.run("ps", "--all", database.service)
-    quiet = subprocess.DEVNULL if form == "json" else None
-    ready = database.inside("pg_isready", "-h", "127.0.0.1", "-U", database.user, "-d", database.name, stdout=quiet) == 0
     if form == "json":
-        containers = containers_of(database.project, database.stack, database.engine, database.service)
-        where = {"stack": database.stack.name, "service": database.service, "database": database.name}
-        say_document(document("db-status", **where, ready=ready, container=next(iter(containers), None)))
-    elif not ready:
+        _say_status(obj)
+        return
+    database = Database.open(*obj)
+    database.run("ps", "--all", database.service)
+    if not database.is_ready(quiet=False):
         click.echo("the database is not ready")
+    port = database.port()
+    click.echo(f"port {port} {'answers' if _answers(port) else 'does not answer'}")
+
+
+def _answers(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=2).close()
+    except OSError:
+        return False
+    return True
 
 
 @command.command("logs", help="Follow its log.")
@@ -267,24 +325,28 @@ def _interactive(database: Database, *words: str) -> int:
 
 @command.command("test", help="Check the connection, PGMQ and UUID version 7.")
 @click.pass_obj
-def test(obj: tuple[Settings, str]) -> None:
+@documented(lambda obj, done: say_document(document("db-test", stack=obj[1], passed=done)))
+def test(obj: tuple[Settings, str]) -> list[str]:
     database = Database.open(*obj)
-    for label, statement in {"connection": "SELECT 1", **CHECKS}.items():
+    checks = {"connection": "SELECT 1", **CHECKS}
+    for label, statement in checks.items():
         if not database.sql(statement):
             raise BuildError(f"failed: {label}", hints=("tasker-build db logs --no-follow",))
         click.echo(f"ok      {label}")
     click.echo("all passed")
+    return list(checks)
 
 
 @command.command("build", help="Build its image.")
+@format_option("text", "json")
 @click.pass_context
-def build(ctx: click.Context) -> int:
+def build(ctx: click.Context, form: str) -> int:
     from tasker_build.cli import apply  # noqa: PLC0415
 
     settings, stack = ctx.obj
     database = Database.open(settings, stack)
     ctx.obj = settings
-    return int(ctx.invoke(apply.command, selection=(str(database.stack.services[database.service].target),)) or 0)
+    return int(ctx.invoke(apply.command, selection=(str(database.stack.services[database.service].target),), form=form) or 0)
 
 
 @command.command("reset", help="Remove all its data and start afresh; a dump is kept.")
@@ -292,16 +354,18 @@ def build(ctx: click.Context) -> int:
 @click.option("--confirm", default="", metavar="DATABASE", help="The name of the database, typed.")
 @click.option("--no-dump", is_flag=True, help="Keep no dump.")
 @click.pass_obj
-def reset(obj: tuple[Settings, str], yes: bool, confirm: str, no_dump: bool) -> None:  # noqa: FBT001
+@documented(_say_status)
+def reset(obj: tuple[Settings, str], yes: bool, confirm: str, no_dump: bool) -> Path | None:  # noqa: FBT001
     database = Database.open(*obj)
     database.refuse_if_shared()
     click.echo(f"This removes every row of {database.name}: the volume {database.volume} at {database.engine.endpoint}.")
     consent.require("Remove it all?", word=database.name, yes=yes, confirm=confirm)
+    path = None
     if not no_dump and database.volume_exists():
         database.up()
         path = database.dump()
         click.echo(f"kept a dump: {path}   (tasker-build db restore {path})")
-    database.run("rm", "--stop", "--force", database.service)
+    database.stop()
     if database.volume_exists():
         words = ["docker", "volume", "rm", database.volume]
         done = subprocess.run(words, env=dict(database.engine.environment()), capture_output=True, text=True, check=False)
@@ -309,6 +373,7 @@ def reset(obj: tuple[Settings, str], yes: bool, confirm: str, no_dump: bool) -> 
             raise BuildError(f"the volume stays: {done.stderr.strip()}")
     database.up()
     _say_where(database)
+    return path
 
 
 @command.command("restore", help="Put a dump back in place of what is there.")
@@ -316,7 +381,8 @@ def reset(obj: tuple[Settings, str], yes: bool, confirm: str, no_dump: bool) -> 
 @click.option("-y", "--yes", is_flag=True, help="Agree without being asked; needs --confirm, too.")
 @click.option("--confirm", default="", metavar="DATABASE", help="The name of the database, typed.")
 @click.pass_obj
-def restore(obj: tuple[Settings, str], dump: Path, yes: bool, confirm: str) -> None:  # noqa: FBT001
+@documented(_say_status)
+def restore(obj: tuple[Settings, str], dump: Path, yes: bool, confirm: str) -> Path:  # noqa: FBT001
     database = Database.open(*obj)
     database.refuse_if_shared()
     click.echo(f"This replaces {database.name} at {database.engine.endpoint} by {dump}.")
@@ -327,8 +393,10 @@ def restore(obj: tuple[Settings, str], dump: Path, yes: bool, confirm: str) -> N
     database.must(f'CREATE DATABASE restoring OWNER "{database.user}"', "postgres")
     with dump.open("rb") as file:
         code = database.inside("pg_restore", "-U", database.user, "-d", "restoring", "--exit-on-error", stdin=file.fileno())
-    if code != 0:
+    # The dump of an older image's database is brought up to date, where the image knows how.
+    if code != 0 or database.inside("sh", "-c", ADOPT) != 0:
         raise BuildError(f"{dump} could not be restored; the database is as it was")
     database.must(f'DROP DATABASE "{database.name}" WITH (FORCE)', "postgres")
     database.must(f'ALTER DATABASE restoring RENAME TO "{database.name}"', "postgres")
     click.echo(f"restored {dump}")
+    return dump

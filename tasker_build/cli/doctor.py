@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tasker_build.cli.answer import format_option, say_document
+from tasker_build.compose import OLDEST as OLDEST_COMPOSE
 from tasker_build.engine.docker import DockerEngine, buildx, compose
 from tasker_build.errors import Exit, TaskerBuildError
 from tasker_build.lint import find_program
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
 
     from tasker_build.cli import Settings
 
-OLDEST = {"engine": (23, 0), "buildx": (0, 12), "compose": (2, 20)}
-"""Engine 23 has BuildKit as its builder, buildx 0.12 reads `-f` inside a tar, compose 2.20 knows `service:` contexts."""
+OLDEST = {"engine": (23, 0), "buildx": (0, 12), "compose": OLDEST_COMPOSE}
+"""Engine 23 has BuildKit as its builder, buildx 0.12 reads `-f` inside a tar."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,17 +6,19 @@ import json
 import os
 import re
 import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from tasker_build.cli.answer import format_option, say_document
-from tasker_build.compose import image_variable, is_enabled
+from tasker_build.cli.answer import documented, format_option, say_document
+from tasker_build.compose import URL_SAFE, image_variable, is_enabled, runs, variables_in_urls
 from tasker_build.engine.docker import DockerEngine, compose
 from tasker_build.errors import BuildError, Problem, RefusedError, SelectionError, nearest
 from tasker_build.output import State, compare
 from tasker_build.plan import unique_reference
-from tasker_build.spec.model import TargetName, human_tags
+from tasker_build.spec.model import TargetName
+from tasker_build.spec.names import at_version
 from tasker_build.view.document import document
 
 if TYPE_CHECKING:
@@ -87,13 +89,13 @@ def versioned_images(
         BuildError: an image cannot be fetched.
         RefusedError: an image of that version is not here.
     """
-    targets = {str(name): target for name, target in project.spec.targets.items()}
-    running = [service for service in stack.services.values() if _runs(project, service, profiles) and not service.build_only]
     variables: dict[str, str] = {}
-    for name in dict.fromkeys(service.target for service in running if service.target):
-        target = targets[name]
-        reference = f"{project.spec.image_name(target)}:{human_tags(target, version)[0]}"
-        variables[image_variable(target)] = reference
+    for run in runs(project.spec, stack):
+        if run.profiles and set(run.profiles).isdisjoint(profiles):
+            continue
+        (tag,) = at_version((run.tag,), version)
+        reference = f"{run.image}:{tag}"
+        variables[run.variable] = reference
         if pull and subprocess.run(["docker", "pull", reference], env=dict(engine.environment()), check=False).returncode != 0:
             raise BuildError(f"{reference} cannot be fetched", hints=("docker login, if the registry wants it",))
         if not pull and engine.image(reference) is None:
@@ -160,12 +162,40 @@ def compose_environment(project: Project, stack: Stack, engine: DockerEngine, *,
         if not starts:
             # compose wants every required variable for every command; only starting needs a true value.
             environment.setdefault(name, "not-needed-here")
-        elif environment.get(f"{name}_FILE"):
-            environment.setdefault(name, "")
-        elif not environment.get(name) and (name not in environment or f"${{{name}_FILE" in text):
-            by_file = f", or {name}_FILE to the path of a file that holds it" if f"${{{name}_FILE" in text else ""
-            raise RefusedError(f"the stack `{stack.name}` does not start without {name}", hints=(f"set {name}{by_file}",))
+        else:
+            _require_value(stack, environment, name, text)
     return environment
+
+
+def _require_value(stack: Stack, environment: dict[str, str], name: str, text: str) -> None:
+    """See to it that a required variable holds something that the stack can start with, or that its file does.
+
+    Raises:
+        RefusedError: neither does.
+    """
+    takes_file = f"${{{name}_FILE" in text
+    by_file = f"{name}_FILE to the path of a file that holds it"
+    if takes_file and (named := environment.get(f"{name}_FILE")):
+        # From where the caller is: compose would look in the folder of its file.
+        file = Path(named).absolute()
+        try:
+            held = file.read_bytes().rstrip(b"\r\n")
+        except OSError as error:
+            raise RefusedError(f"{name}_FILE is {file}, which cannot be read: {error.strerror}") from error
+        if not held:
+            raise RefusedError(f"{name}_FILE is {file}, which is empty")
+        # The file is the only source then.
+        environment[f"{name}_FILE"], environment[name] = str(file), ""
+    elif not environment.get(name) and (name not in environment or takes_file):
+        raise RefusedError(
+            f"the stack `{stack.name}` does not start without {name}",
+            hints=(f"set {name}{f', or {by_file}' if takes_file else ''}",),
+        )
+    elif name in variables_in_urls(text) and re.search(f"[^{URL_SAFE}]", environment[name]):
+        raise RefusedError(
+            f"{name} becomes part of a URL, and has other characters than letters, digits and . _ ~ -",
+            hints=(f"set {by_file}: it may hold anything",) if takes_file else (),
+        )
 
 
 def run_compose(project: Project, stack: Stack, engine: DockerEngine, words: Sequence[str], variables: Mapping[str, str]) -> int:
@@ -190,6 +220,7 @@ def run_compose(project: Project, stack: Stack, engine: DockerEngine, words: Seq
 @click.option("--version", "version", help="Run the images of this version instead of what the spec asks for now.")
 @click.option("--pull", is_flag=True, help="Fetch the images from their registry first; nothing is built. For servers.")
 @click.pass_obj
+@documented(lambda settings, stack, **_: _say_status(settings, stack))
 def up(
     settings: Settings,
     stack: str,
@@ -203,6 +234,7 @@ def up(
     _require_profiles(chosen, profiles)
     require_rendered(project, chosen)
     engine = DockerEngine.connect()
+    compose_environment(project, chosen, engine, starts=True)  # refuses before anything is fetched
     if version or pull:
         variables = versioned_images(project, chosen, engine, version or "latest", pull=pull, profiles=profiles)
     else:
@@ -213,6 +245,15 @@ def up(
     if run_compose(project, chosen, engine, arguments, variables) != 0:
         run_compose(project, chosen, engine, ["logs", "--tail", "20"], variables)
         raise BuildError(f"the stack `{stack}` did not become healthy", hints=(f"tasker-build env logs {stack}",))
+    click.echo(published_ports(stack, containers_of(project, chosen, engine)))
+
+
+def published_ports(stack: str, containers: Sequence[Mapping[str, Any]]) -> str:
+    """Where a stack's services are on this machine, a line for each published port."""
+    rows = [(row["service"], port.removesuffix("/tcp").replace("->", " -> ")) for row in containers for port in row["ports"]]
+    width = max((len(service) for service, _ in rows), default=0)
+    lines = [f"  {service:<{width}}  {port}" for service, port in rows]
+    return "\n".join([f"`{stack}` is up and healthy{':' if rows else ''}", *lines])
 
 
 def _pass_on(settings: Settings, stack: str, arguments: Sequence[str]) -> None:
@@ -227,6 +268,7 @@ def _pass_on(settings: Settings, stack: str, arguments: Sequence[str]) -> None:
 @command.command("down", help="Stop a stack and remove its containers; its data stays.")
 @click.argument("stack")
 @click.pass_obj
+@documented(lambda settings, stack, **_: _say_status(settings, stack))
 def down(settings: Settings, stack: str) -> None:
     _pass_on(settings, stack, ["down", "--remove-orphans"])
 
@@ -238,7 +280,11 @@ def down(settings: Settings, stack: str) -> None:
 def status(settings: Settings, stack: str, form: str) -> None:
     if form == "text":
         _pass_on(settings, stack, ["ps", "--all"])
-        return
+    else:
+        _say_status(settings, stack)
+
+
+def _say_status(settings: Settings, stack: str) -> None:
     project = settings.project()
     chosen = stack_named(project, stack)
     engine = DockerEngine.connect()

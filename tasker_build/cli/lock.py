@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tasker_build.checksums import checksums
 from tasker_build.cli.answer import format_option, say_document
 from tasker_build.engine.docker import DockerEngine
 from tasker_build.errors import EngineError, Exit, Problem, SelectionError, nearest
@@ -16,6 +17,7 @@ from tasker_build.lock import (
     Pin,
     Row,
     State,
+    ToolPin,
     blast_radius,
     layers_digest,
     lock_text,
@@ -45,7 +47,9 @@ if TYPE_CHECKING:
 
 @click.command("lock")
 @click.argument("bases", nargs=-1, metavar="[BASE]...")
-@click.option("--upgrade", is_flag=True, help="Move pins to what the registry has now: all, or those of the named bases.")
+@click.option(
+    "--upgrade", is_flag=True, help="Move pins to what the registry has now: all, or those of the named bases and tools."
+)
 @click.option("--check", is_flag=True, help="Write nothing; exit 2 when pins are missing or have moved.")
 @click.option("--dry-run", is_flag=True, help="Write nothing; show what would change and what that rebuilds.")
 @click.option("--offline", is_flag=True, help="With --check: ask no registry, only look for missing pins.")
@@ -67,14 +71,24 @@ def command(
     project = settings.project()
     spec = unpinned(project.spec, project.lock)
     locker = _Locker(project.lock, _LocalBases.read(project.records), offline=offline)
-    names = _chosen(lockable(spec), bases)
+    known = lockable(spec)
+    names = _chosen({**known, **spec.all_tools}, bases)
     look = locker.check if check else locker.upgrade if upgrade else locker.add
-    rows = [look(name, reference) for name, reference in names.items()] + list(_in_spec(spec, bases))
+    rows = [look(name, reference) for name, reference in names.items() if name in known] + list(_in_spec(spec, bases))
     rows = [replace(row, note=row.note or _lacking(spec, row)) for row in rows]
-    new = with_pins(project.lock, locker.pins)
-    radius = _radius(project, spec, new, upgrades=_upgrades(rows) if check else {})
+    rows += [locker.tool(name, names[name], upgrade=upgrade, check=check) for name in spec.all_tools if name in names]
+    new = with_pins(project.lock, locker.pins, {} if check else locker.tools)
+    radius = _radius(project, spec, new, upgrades=_upgrades(rows) if check else {}, tools=locker.tools)
+    if form == "text":
+        _show(rows, radius)  # before anything is written: whoever sees more than was meant can still stop
     written = not check and not dry_run and _write(project, new, locker.local)
-    _show(form, project, rows, radius, written=written, failures=locker.failures)
+    file = lock_beside(project.files[0])
+    if form == "json":
+        say_document(_data(str(file), rows, radius, written=written, failures=locker.failures))
+    for failure in locker.failures:
+        click.echo(failure.draw(), err=True)
+    if written:
+        click.echo(f"wrote {file}; next: tasker-build render && tasker-build apply", err=True)
     if check and any(row.state.differs for row in rows):
         return Exit.DIFFERENCES
     return Exit.FAILED if locker.failures else Exit.OK
@@ -82,7 +96,11 @@ def command(
 
 def _chosen(known: Mapping[str, str], names: Sequence[str]) -> Mapping[str, str]:
     problems = [
-        Problem(code="L001", message=f"no base `{name}` to lock", hints=nearest(name, known) or (f"known: {', '.join(known)}",))
+        Problem(
+            code="L001",
+            message=f"no base and no tool `{name}` to lock",
+            hints=nearest(name, known) or (f"known: {', '.join(known)}",),
+        )
         for name in names
         if name not in known
     ]
@@ -146,7 +164,25 @@ class _Locker:
         self.lock, self.local, self.offline = lock, local, offline
         self.registries = Registries()
         self.pins: dict[str, Pin] = {}
+        self.tools: dict[str, ToolPin] = {}
         self.failures: list[RegistryError] = []
+
+    def tool(self, name: str, reference: str, *, upgrade: bool, check: bool) -> Row:
+        """Pin a tool by its checksums, or say how it stands; one that is pinned is asked about again where that is meant."""
+        pin = self.lock.tool(name, reference)
+        old = pin.digest if pin else ""
+        if self.offline or (pin is not None and not upgrade and not check):
+            state = State.PINNED if pin else State.MISSING
+            return Row(name=name, reference=reference, state=state, old=old, new=old, platforms=_platforms(pin))
+        try:
+            now = ToolPin(tool=reference, digests=checksums(reference))
+        except RegistryError as error:
+            self.failures.append(error)
+            return Row(name=name, reference=reference, state=State.UNKNOWN, old=old, new=old)
+        if now != pin and not (check and pin is None):
+            self.tools[name] = now
+        state = State.MISSING if pin is None else State.PINNED if now == pin else State.MOVED
+        return Row(name=name, reference=reference, state=state, old=old, new=now.digest, platforms=_platforms(now))
 
     def add(self, name: str, reference: str) -> Row:
         """Pin a base that has no pin, and complete one that a bot moved."""
@@ -204,6 +240,10 @@ class _Locker:
         return Row(name=name, reference=reference, state=state, old=known, new=layers)
 
 
+def _platforms(pin: ToolPin | None) -> Mapping[str, str]:
+    return {platform: digest for platform, digest in pin.digests.items() if platform != "any"} if pin else {}
+
+
 def _row(name: str, pin: Pin, state: State) -> Row:
     return Row(name=name, reference=pin.reference, state=state, old=pin.digest, new=pin.digest, platforms=pin.platforms)
 
@@ -239,10 +279,12 @@ def _upgrades(rows: Sequence[Row]) -> dict[str, Pin]:
     return {row.name: Pin(image=f"{row.reference}@{row.new}") for row in rows if row.state is State.MOVED}
 
 
-def _radius(project: Project, spec: Spec, new: Lock, *, upgrades: Mapping[str, Pin]) -> Radius | None:
+def _radius(
+    project: Project, spec: Spec, new: Lock, *, upgrades: Mapping[str, Pin], tools: Mapping[str, ToolPin]
+) -> Radius | None:
     """What the new lock rebuilds; None when it moves nothing."""
-    after = pinned(spec, with_pins(new, upgrades))
-    if after.bases == project.spec.bases:
+    after = pinned(spec, with_pins(new, upgrades, tools))
+    if after == project.spec:
         return None
     other = project.with_spec(after)
     return blast_radius(project.wanted, other.wanted, durations(project.records))
@@ -257,34 +299,18 @@ def _write(project: Project, new: Lock, local: _LocalBases) -> bool:
     return True
 
 
-def _show(
-    form: str,
-    project: Project,
-    rows: Sequence[Row],
-    radius: Radius | None,
-    *,
-    written: bool,
-    failures: Sequence[RegistryError],
-) -> None:
-    file = lock_beside(project.files[0])
-    if form == "json":
-        say_document(_data(str(file), rows, radius, written=written, failures=failures))
-    else:
-        width = max((len(row.name) for row in rows), default=0)
-        for row in rows:
-            click.echo(f"{row.name:<{width}}  {_row_text(row)}")
-        if not rows:
-            click.echo("the spec has no bases to lock")
-        for line in _radius_lines(radius) if radius else ():
-            click.echo(line)
-    for failure in failures:
-        click.echo(failure.draw(), err=True)
-    if written:
-        click.echo(f"wrote {file}; next: tasker-build render && tasker-build apply", err=True)
+def _show(rows: Sequence[Row], radius: Radius | None) -> None:
+    width = max((len(row.name) for row in rows), default=0)
+    for row in rows:
+        click.echo(f"{row.name:<{width}}  {_row_text(row)}")
+    if not rows:
+        click.echo("the spec has no bases to lock")
+    for line in _radius_lines(radius) if radius else ():
+        click.echo(line)
 
 
 _SAYS = {
-    State.MISSING: "no pin yet",
+    State.MISSING: "no pin yet: tasker-build lock",
     State.INCOMPLETE: "its platforms are not listed: tasker-build lock",
     State.LOCAL: "local image of this engine, no registry serves it: not pinned",
     State.LOCAL_MOVED: "local image of this engine, another one than recorded here",
@@ -321,7 +347,8 @@ def _radius_lines(radius: Radius) -> Iterator[str]:
     )
     width = max(len(name) for name in (*radius.direct, *radius.through))
     for name, bases in radius.direct.items():
-        yield f"  ~ {name:<{width}}  base      {', '.join(bases)}"
+        kind = "base" if any(":" in label for label in bases) else "tool"  # a tool is named, a base has its reference
+        yield f"  ~ {name:<{width}}  {kind}      {', '.join(bases)}"
     for name, parents in radius.through.items():
         yield f"  ^ {name:<{width}}  parent    {', '.join(parents)}"
     if radius.critical:

@@ -8,7 +8,6 @@ import click
 
 from tasker_build.cli.answer import format_option, say_document
 from tasker_build.cli.planning import states_of
-from tasker_build.selector import select
 from tasker_build.since import chosen
 from tasker_build.view.document import document
 
@@ -25,7 +24,9 @@ if TYPE_CHECKING:
 def command(settings: Settings, selection: tuple[str, ...], exclude: tuple[str, ...], since: str | None, form: str) -> None:
     project = settings.project()
     words = chosen(project, selection, exclude, since, states_of(project))
-    selected = frozenset() if words is None else select(words, project.spec, project.graph, project.closures)
+    if words is None:
+        click.echo(f"no selected target differs from `{since}`", err=True)
+    selected = frozenset() if words is None else project.select(words)
     names = [name for name in project.order if name in selected]
     if form == "json":
         rows = [

@@ -32,9 +32,9 @@ def write_picture(path: Path, project: Project, plan: Plan, options: picture.Pic
         SelectionError: the focus is no target of the plan.
     """
     facts = _facts(project, engine)
-    if path.suffix == ".png":
+    if path.suffix.lower() == ".png":
         data = picture.picture_png(project.graph, plan, facts, options)
-    elif path.suffix == ".html":
+    elif path.suffix.lower() == ".html":
         data = picture_html(project.graph, plan, facts, options).encode()
     else:
         data = picture.picture_svg(project.graph, plan, facts, options).encode() + b"\n"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tasker_build.cli.answer import annotate, format_option, say_document
-from tasker_build.cli.planning import chosen, plan_project, plan_to_save, states_of, write_plan
+from tasker_build.cli.planning import check_words, chosen, plan_project, plan_to_save, states_of, write_plan
 from tasker_build.engine.docker import DockerEngine
 from tasker_build.errors import BuildError, Exit, Problem, SelectionError
 from tasker_build.plan import Plan
@@ -19,6 +19,7 @@ from tasker_build.workspace import write_file
 
 if TYPE_CHECKING:
     from tasker_build.cli import Settings
+    from tasker_build.duration import Estimate
     from tasker_build.project import Project
     from tasker_build.saved import Asked
     from tasker_build.view.picture import PictureOptions
@@ -77,7 +78,7 @@ def command(
     out: Path | None,
 ) -> int:
     drawn = bool(graph) or form in {"tree", "dot", "mermaid"}
-    if graph and graph != "-" and Path(graph).suffix not in {*_PICTURES, *_BY_SUFFIX}:
+    if graph and graph != "-" and Path(graph).suffix.lower() not in {*_PICTURES, *_BY_SUFFIX}:
         raise click.UsageError(f"unknown graph file ending in {graph}; known: {', '.join((*_PICTURES, *_BY_SUFFIX))}")
     if (focus or changed) and not drawn:
         raise click.UsageError("--focus and --changed say what is drawn: add --graph or --format tree, dot, mermaid")
@@ -89,6 +90,7 @@ def command(
         raise click.UsageError("--format github annotates a plan: leave --graph out")
     _step_summary(summary)
     project = settings.project(version)
+    check_words(project, selection, exclude, rebuild)
     states = None if offline else states_of(project)
     words = chosen(project, selection, exclude, since, states)
     rebuild = chosen(project, rebuild, (), None, states) or ()
@@ -111,10 +113,12 @@ def command(
         click.echo(plan_text(plan, show_kept=show_all, details=verbose))
     if form == "github":
         from tasker_build.output import compare  # noqa: PLC0415
-        from tasker_build.view.github import drift_annotations, plan_annotation  # noqa: PLC0415
+        from tasker_build.view.github import drift_annotations, plan_annotations  # noqa: PLC0415
 
         drift = compare(project.tree, project.output, ())
-        annotate([*drift_annotations(drift, project.output, "warning"), plan_annotation(plan)])
+        templates = {name: text.file for name, text in project.templates.items() if Path(text.file).is_file()}
+        rows = plan_annotations(plan, project.root, templates, _time(project, plan))
+        annotate([*drift_annotations(drift, project.output, "warning"), *rows])
     if summary:
         _summarise(project, plan, summary)
     return Exit.DIFFERENCES if detailed_exitcode and plan.changed else Exit.OK
@@ -123,13 +127,13 @@ def command(
 def _draw(project: Project, plan: Plan, target: str, form: str, options: PictureOptions, *, offline: bool) -> None:
     from tasker_build.view.picture import narrow  # noqa: PLC0415 - only drawing pays for it
 
-    if Path(target).suffix in _PICTURES:
+    if Path(target).suffix.lower() in _PICTURES:
         from tasker_build.cli.picture import write_picture  # noqa: PLC0415
 
         write_picture(Path(target), project, plan, options, None if offline else DockerEngine.connect())
     else:
         graph, plan = narrow(project.graph, plan, options)
-        form = _BY_SUFFIX.get(Path(target).suffix, "tree" if form == "text" else form)
+        form = _BY_SUFFIX.get(Path(target).suffix.lower(), "tree" if form == "text" else form)
         text = graph_text(graph, plan, form)
         if target == "-":
             click.echo(text)
@@ -169,15 +173,25 @@ def _summarise(project: Project, plan: Plan, summary: str) -> None:
     from tasker_build.view.github import SUMMARY_LIMIT, plan_summary  # noqa: PLC0415
 
     if (file := _step_summary(summary)) is None:
-        write_file(Path(summary), plan_summary(plan, project.head.project).encode(), 0o644)
+        write_file(Path(summary), plan_summary(plan, project.head.project, time=_time(project, plan)).encode(), 0o644)
         click.echo(f"wrote {summary}", err=True)
         return
     try:
         with file.open("ab") as stream:
-            text = plan_summary(plan, project.head.project, SUMMARY_LIMIT - stream.tell())
+            text = plan_summary(plan, project.head.project, SUMMARY_LIMIT - stream.tell(), _time(project, plan))
             stream.write(text.encode())
     except OSError as error:
         raise BuildError(f"cannot write {file}: {error.strerror}") from error
+
+
+def _time(project: Project, plan: Plan) -> Estimate | None:
+    """How long the plan will take; None where no duration is recorded."""
+    from tasker_build.duration import estimate  # noqa: PLC0415 - only GitHub is told, here and below
+    from tasker_build.record import durations  # noqa: PLC0415
+
+    names = [step.target for step in plan.steps if step.action.builds]
+    time = estimate(names, {name: project.wanted[name].parents for name in names}, durations(project.records))
+    return time if time.seconds else None
 
 
 def _save(project: Project, asked: Asked, out: Path) -> Plan:

@@ -57,8 +57,8 @@ def plan_project(project: Project, engine: Engine | None, selection: Sequence[st
 
 def _plan(project: Project, observed: Observed, selection: Sequence[str], forced: Sequence[str]) -> Plan:
     wanted = tuple(project.wanted.values())
-    selected = _selected(project, selection) if selection else frozenset(project.wanted)
-    rebuild = _selected(project, forced) if forced else frozenset[TargetName]()
+    selected = project.select(selection) if selection else frozenset(project.wanted)
+    rebuild = project.select(forced) if forced else frozenset[TargetName]()
     known = project.records.known(project.order)
     return make_plan(
         project.head.project,
@@ -83,6 +83,18 @@ def states_of(project: Project, builder: str | None = None) -> States:
     return functools.cache(lambda: states(plan_project(project, DockerEngine.connect(builder), ())))
 
 
+def check_words(project: Project, *selections: Sequence[str]) -> None:
+    """Read selections without asking an engine: what is wrong with the words comes before what is wrong with it.
+
+    Raises:
+        SelectionError: a word that could never match.
+    """
+    if any(selections):
+        from tasker_build.since import check_words  # noqa: PLC0415 - Git
+
+        check_words(project, *selections)
+
+
 def chosen(
     project: Project, selection: Sequence[str], exclude: Sequence[str], since: str | None, states: States | None
 ) -> tuple[str, ...] | None:
@@ -96,12 +108,6 @@ def chosen(
     from tasker_build.since import chosen  # noqa: PLC0415 - Git
 
     return chosen(project, selection, exclude, since, states)
-
-
-def _selected(project: Project, words: Sequence[str]) -> frozenset[TargetName]:
-    from tasker_build.selector import select  # noqa: PLC0415 - a plan of everything needs no graph
-
-    return select(words, project.spec, project.graph, project.closures)
 
 
 def plan_to_save(project: Project, engine: EngineWithIdentity, asked: Asked) -> SavedPlan:

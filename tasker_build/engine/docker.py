@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from tasker_build.engine.api import LABEL, BuildRequest, Image, ImageLabel
-from tasker_build.errors import EngineError
+from tasker_build.errors import BuildError, EngineError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -66,6 +66,20 @@ class DockerEngine:
     def tag(self, image_id: str, reference: str) -> None:
         repository, _, tag = reference.rpartition(":")
         self._sdk.tag(image_id, repository, tag)
+
+    def push(self, reference: str) -> None:
+        """Push a tag with the docker command, which knows where its user's credentials are.
+
+        Raises:
+            BuildError: the registry says no, or nobody answers there.
+        """
+        import subprocess  # noqa: PLC0415 - only what builds runs programs
+
+        command = ["docker", "push", "--quiet", reference]
+        done = subprocess.run(command, env=dict(self.environment()), capture_output=True, text=True, check=False)
+        if done.returncode:
+            said = done.stderr.strip() or done.stdout.strip()
+            raise BuildError(f"{reference} cannot be pushed: {said}", hints=("docker login, if the registry wants it",))
 
     def version(self) -> Mapping[str, Any]:
         """The engine's own account of its version.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from tasker_build.errors import nearest
 from tasker_build.graph import build_graph, find_cycle
 from tasker_build.ignore import Ignore
-from tasker_build.spec.model import CARGO_KINDS, KINDS, STORES, Spec, Target, human_tags
+from tasker_build.spec.model import CARGO_KINDS, KINDS, STORES, Spec, Target, TargetName, human_tags
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -45,6 +45,7 @@ def check(spec: Spec, written: Written, reader: Reader) -> None:
         if file.stack and file.stack not in written.stacks:
             hints = nearest(file.stack, written.stacks)
             reader.add("S015", f"unknown stack `{file.stack}` in files.{path}", file.at["stack"], *hints)
+    _check_contract(spec, reader)
     _check_unique(spec, reader)
     cycle = find_cycle(build_graph(spec))
     if cycle:
@@ -115,6 +116,31 @@ def _check_stack(stack: Stack, written: Written, reader: Reader) -> None:
             if network not in stack.networks:
                 place = service.at.get("networks", service.span)
                 reader.add("S015", f"unknown network `{network}` in {where}", place, *nearest(network, stack.networks))
+
+
+def _check_contract(spec: Spec, reader: Reader) -> None:
+    """What programs of the workspace are given is what they read: one that nobody reads is a mistake, and so is one too few."""
+    if not spec.contract:
+        return
+    strange: dict[Span, str] = {}  # what several targets and services inherit is one mistake
+    lacking: dict[Span, list[str]] = {}
+    programs = {name: target for name, target in spec.targets.items() if target.cargo is not None}
+    for target in programs.values():
+        strange |= {target.at[f"env.{name}"]: name for name in target.env if name not in spec.contract}
+    for stack in spec.stacks.values():
+        for service in stack.services.values():
+            if service.build_only or service.target not in programs:
+                continue
+            target = programs[TargetName(service.target)]
+            given = {**target.env, **service.environment}
+            strange |= {service.at[f"environment.{name}"]: name for name in service.environment if name not in spec.contract}
+            lacking[service.span] = [name for name, row in spec.contract.items() if row.required and name not in given]
+    for place, name in strange.items():
+        hints = nearest(name, spec.contract) or ("name it there, with what it means, or leave it out",)
+        reader.add("S021", f"no program reads the variable {name}: it is not in `contract`", place, *hints)
+    for place, names in lacking.items():
+        for name in names:
+            reader.add("S022", f"this service lacks {name}, which `contract` requires", place, spec.contract[name].means)
 
 
 def _may_share(first: Target, other: Target) -> bool:

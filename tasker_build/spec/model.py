@@ -50,6 +50,11 @@ _ANY = MapOf(Raw(), r"[A-Za-z_][A-Za-z0-9_.-]*", "letters, digits, `_`, `.` and 
 _LINES = Text(multiline=True)
 _VERSION = Text(r"[0-9]+\.[0-9]+\.[0-9]+", "an exact version")
 
+_TOOL = Text(
+    r"(crate|wheel):[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?@[0-9][A-Za-z0-9.+-]*",
+    "a program of one exact version: crate:NAME@VERSION or wheel:NAME@VERSION",
+)
+
 KINDS: Mapping[str, str] = {
     "cargo-chef": "dockerfile/cargo-chef.Dockerfile.j2",
     "rust-service": "dockerfile/rust-service.Dockerfile.j2",
@@ -62,6 +67,9 @@ KINDS: Mapping[str, str] = {
 
 COOK = "cargo-chef"
 """The kind that compiles dependencies only: what it reads are manifests."""
+
+CHEF = "cargo-chef"
+"""The tool that these cook with, by its name among `tools`."""
 
 CARGO_KINDS = frozenset(KINDS) - {COOK, "postgres"}
 """Kinds that build packages of the workspace; a template of one's own does, too, when its target has `cargo`."""
@@ -367,6 +375,28 @@ class Toolchain:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Tool:
+    """A program that builds fetch."""
+
+    source: str  # crate or wheel
+    name: str
+    version: str
+    digests: tuple[str, ...]  # sha256 in hex, one of which it must have; none: nobody pinned it
+
+    @classmethod
+    def parse(cls, reference: str, digests: tuple[str, ...] = ()) -> Tool:
+        """Take a reference such as `wheel:maturin@1.16.0` apart."""
+        source, _, rest = reference.partition(":")
+        name, _, version = rest.partition("@")
+        return cls(source=source, name=name, version=version, digests=digests)
+
+    @property
+    def words(self) -> str:
+        """What a Dockerfile asks its client for."""
+        return f"{self.name}{'==' if self.source == 'wheel' else '@'}{self.version}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Sources:
     """What of the workspace counts, beyond what manifests say."""
 
@@ -381,6 +411,16 @@ class Sources:
         "environment variable → folder whose subfolders are the values it may have in targets and services",
         default_factory=dict,
     )
+    span: Span = field(compare=False, default=NOWHERE)
+    at: Mapping[str, Span] = field(compare=False, default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Variable:
+    """A variable of the environment that programs of the workspace read."""
+
+    means: str = key(Text(), "what it says, for people")
+    required: bool = key(Boolean(), "every service that runs one of these programs must have it", default=False)
     span: Span = field(compare=False, default=NOWHERE)
     at: Mapping[str, Span] = field(compare=False, default_factory=dict, repr=False)
 
@@ -414,11 +454,26 @@ class Spec:
         default_factory=dict,
     )
     bases: Mapping[str, str] = key(MapOf(_REFERENCE), "name → image from outside", default_factory=dict)
+    tools: Mapping[str, str] = key(
+        MapOf(_TOOL),
+        "name → further programs that builds fetch: `crate:NAME@VERSION` or `wheel:NAME@VERSION`; `lock` pins them by checksum",
+        default_factory=dict,
+    )
     toolchain: Toolchain = key(Record(Toolchain, "the toolchain"), "versions of tools", default=Toolchain())
     sources: Sources = key(Record(Sources, "the sources"), "what of the workspace counts", default=Sources())
     defaults: Mapping[str, Any] = key(
         MapOf(Raw(), "targets|services", "targets, services", "default"),
         "`targets` and `services`: keys that every target or service starts from",
+        default_factory=dict,
+    )
+    contract: Mapping[str, Variable] = key(
+        MapOf(
+            Record(Variable, "a variable", short="means"),
+            ENV_NAME,
+            "letters, digits and `_`, not starting with a digit",
+            "environment variable",
+        ),
+        "what programs of the workspace (targets with `cargo`) read of the environment; where any is named, no other is set",
         default_factory=dict,
     )
     targets: Mapping[TargetName, Target] = key(
@@ -438,8 +493,20 @@ class Spec:
     suppress: tuple[Suppression, ...] = key(
         ListOf(Record(Suppression, "a suppression")), "findings of `check` that are right as they are", default=()
     )
+    tool_digests: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # of those that the lock pins
     span: Span = field(compare=False, default=NOWHERE)
     at: Mapping[str, Span] = field(compare=False, default_factory=dict, repr=False)
+
+    @property
+    def all_tools(self) -> Mapping[str, str]:
+        """Name → reference of every tool: those of `tools`, and the one that dependencies are cooked with."""
+        cooks = any(target.kind == COOK for target in self.targets.values())
+        return {**({CHEF: f"crate:cargo-chef@{self.toolchain.cargo_chef}"} if cooks else {}), **self.tools}
+
+    def tool(self, name: str) -> Tool | None:
+        """A tool by its name; None when the spec has no such tool."""
+        reference = self.all_tools.get(name)
+        return None if reference is None else Tool.parse(reference, self.tool_digests.get(name, ()))
 
     def project_name(self, stack: Stack) -> str:
         """The compose project of a stack."""

@@ -155,6 +155,10 @@ class _Composer:
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             span = self._span(mark, mark) if mark else _top(self.file)
+            if "nesting depth" in (error.problem or ""):
+                # libyaml reads ahead, and has a limit of its own where it looks for the end of a key.
+                self._add("S003", f"nested deeper than {MAX_DEPTH} levels", span)
+                return None
             hints = ["indent with spaces, not tabs"] if span.text[span.col - 1 : span.col] == "\t" else []
             message = f"not valid YAML: {error.problem or error.context}"
             if error.context and error.problem:

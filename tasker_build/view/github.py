@@ -10,18 +10,20 @@ from typing import TYPE_CHECKING
 
 from tasker_build.errors import ProblemsError
 from tasker_build.finding import Level
-from tasker_build.plan import Action
+from tasker_build.plan import Action, Kind
 from tasker_build.render import is_stamp
 from tasker_build.view.plan import totals
+from tasker_build.view.progress import seconds_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from tasker_build.duration import Estimate
     from tasker_build.errors import TaskerBuildError
     from tasker_build.lint import Result
     from tasker_build.output import Drift
-    from tasker_build.plan import Plan, Step
+    from tasker_build.plan import Plan, Reason, Step
     from tasker_build.spec.model import TargetName
 
 SHOWN = 10
@@ -140,21 +142,61 @@ def finding_annotations(results: Iterable[Result], folder: Path, *, strict: bool
             yield Annotation(level=level, title="tasker-build check", message=f"{result.checker}: not run, {result.missing}")
 
 
-def plan_annotation(plan: Plan) -> Annotation:
-    """What a plan adds up to."""
-    return Annotation(level="notice", title="tasker-build plan", message=totals(plan))
+def plan_annotations(plan: Plan, root: Path, templates: Mapping[str, str], time: Estimate | None = None) -> Iterator[Annotation]:
+    """What a plan adds up to, then what changed at its place with the targets it hits, what hits most first.
+
+    A reason without a place (an image that is not here, a parent) is in the sum only.
+
+    Args:
+        plan: the plan.
+        root: the workspace, whose files contexts are.
+        templates: template → its file, of those that the checkout has.
+        time: how long the builds will take, where that is known.
+    """
+    words = [totals(plan), *([_time_text(time, _one_line)] if time else [])]
+    yield Annotation(level="notice", title="tasker-build plan", message="\n".join(words))
+    found: defaultdict[tuple[str, int, int], defaultdict[str, list[TargetName]]] = defaultdict(lambda: defaultdict(list))
+    for step in plan.steps:
+        for reason in step.reasons:
+            if place := _place(reason, root, templates):
+                found[place][f"{reason.kind.value} {reason.evidence}"].append(step.target)
+    for (file, line, column), rows in sorted(found.items(), key=lambda item: -len(set().union(*item[1].values()))):
+        message = "\n".join(f"{said}: changes {_named(names)}" for said, names in rows.items())
+        yield Annotation(level="notice", title="tasker-build plan", message=message, file=file, line=line, column=column)
 
 
-def plan_summary(plan: Plan, project: str, limit: int = SUMMARY_LIMIT) -> str:
+def _place(reason: Reason, root: Path, templates: Mapping[str, str]) -> tuple[str, int, int] | None:
+    """File, line and column of the first thing that a reason speaks of; what is gone has no place any more."""
+    if reason.place:
+        file, line, column = reason.place.split(", ")[0].rsplit(":", 2)
+        return file, int(line), int(column)
+    if reason.kind is Kind.CONTEXT:
+        paths = [line[2:] for line in reason.details if line.startswith(("~ ", "+ ")) and not reason.is_dockerfile]
+        return (str(root / paths[0]), 1, 0) if paths else None
+    if reason.kind is Kind.TEMPLATE:
+        names = [chain.split(" → ")[-1] for chain in reason.evidence.split(", ")]
+        return next(((templates[name], 1, 0) for name in names if name in templates), None)
+    return None
+
+
+def _named(names: Sequence[str]) -> str:
+    listed = ", ".join(names[:SHOWN])
+    return f"{listed} and {len(names) - SHOWN} more" if len(names) > SHOWN else listed
+
+
+def plan_summary(plan: Plan, project: str, limit: int = SUMMARY_LIMIT, time: Estimate | None = None) -> str:
     """A plan in Markdown: what it adds up to, a table of what would change, and each difference once with the targets it hits.
 
     Args:
         plan: the plan.
         project: its name.
         limit: bytes it may have at most; what does not fit is counted in a last sentence.
+        time: how long the builds will take, where that is known.
     """
     text = _Bounded(limit)
     text.add(f"## Plan of {_code(project)}\n\n{_plain(totals(plan))}\n\n")
+    if time:
+        text.add(f"{_time_text(time, _code)}\n\n", "sums")
     changes = [step for step in plan.steps if step.action is not Action.KEEP]
     if changes:
         text.add("| | target | action | reasons |\n|---|---|---|---|\n")
@@ -165,6 +207,17 @@ def plan_summary(plan: Plan, project: str, limit: int = SUMMARY_LIMIT) -> str:
         title = "\n### What changes in Dockerfiles\n" if i == 0 else ""
         text.add(title + _difference(lines, names), "differences")
     return text.finish()
+
+
+def _time_text(time: Estimate, name: Callable[[str], str]) -> str:
+    """How long the builds will take, and the chain that nothing shortens."""
+    path = " → ".join(map(name, time.critical))
+    words = [
+        f"About {seconds_text(time.seconds)} of building. Critical path, about {seconds_text(time.critical_seconds)}: {path}."
+    ]
+    unknown = len(time.unknown)
+    words += [f"{unknown} target{'s' if unknown != 1 else ''} more whose duration is not recorded."] if unknown else []
+    return " ".join(words)
 
 
 class _Bounded:

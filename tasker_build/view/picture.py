@@ -9,9 +9,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tasker_build.duration import estimate
 from tasker_build.errors import Problem, RefusedError, SelectionError, nearest
 from tasker_build.plan import Action
-from tasker_build.view.layout import inverse, place, reduced, topological
+from tasker_build.view.layout import inverse, place, reduced
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -114,23 +115,9 @@ def _beyond(links: Mapping[str, Sequence[str]], chosen: Collection[str], name: s
 
 def critical_path(graph: Graph, plan: Plan, facts: FactsOf) -> tuple[TargetName, ...]:
     """The chain of builds that takes longest; where durations are unknown or equal, the one with most builds."""
-    builds = {step.target for step in plan.steps if step.action.builds and step.target in graph}
-    links: dict[str, list[str]] = {
-        name: [child for child in sorted(graph.successors(name)) if child in builds] for name in builds
-    }
-    longest: dict[str, tuple[float, int]] = {}
-    onward: dict[str, str | None] = {}
-    for name in reversed(topological(links)):
-        after = max(links[name], key=lambda child: longest[child], default=None)
-        rest = longest[after] if after is not None else (0.0, 0)
-        longest[name] = (rest[0] + (facts.get(_typed(name), _NO_FACTS).duration or 0.0), rest[1] + 1)
-        onward[name] = after
-    at = max(sorted(links), key=lambda name: longest[name], default=None)
-    path: list[TargetName] = []
-    while at is not None:
-        path.append(_typed(at))
-        at = onward[at]
-    return tuple(path)
+    builds = [step.target for step in plan.steps if step.action.builds and step.target in graph]
+    durations: dict[str, float] = {name: took for name in builds if (took := facts.get(name, _NO_FACTS).duration) is not None}
+    return estimate(builds, {name: sorted(graph.predecessors(name)) for name in builds}, durations).critical
 
 
 # ── words

@@ -195,6 +195,38 @@ def test_mistakes_come_before_the_engine(tool: Callable[..., Result], here: Path
     assert tool("plan").code == 3
 
 
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        (["ls", "state:bogus"], "error[S034]: `state:bogus` is no state"),
+        (["ls", "state:new", "nope"], "error[S030]: no target matches `nope`"),
+        (["ls", "--exclude", "state:modified.contxt"], "error[S034]: `state:modified.contxt` is no state"),
+        (["why", "state:nope"], "error[S034]: `state:nope` is no state"),
+        (["plan", "nope"], "error[S030]: no target matches `nope`"),
+        (["plan", "state:new", "--rebuild", "nope"], "error[S030]: no target matches `nope`"),
+        (["plan", "nope", "--out", "p.json"], "error[S030]: no target matches `nope`"),
+        (["apply", "nope"], "error[S030]: no target matches `nope`"),
+        (["apply", "--rebuild", "nope"], "error[S030]: no target matches `nope`"),
+        (["apply", "nope.json"], "error[S030]: there is no file `nope.json`"),
+        (["apply", "stacks.yaml"], "error[S030]: no target matches `stacks.yaml`"),
+        (["apply", "planfile"], "error[S030]: `planfile` holds a saved plan, but the name of one ends in .json"),
+    ],
+)
+def test_words_that_could_never_match_come_before_the_engine(
+    tool: Callable[..., Result], here: Path, command: list[str], message: str
+) -> None:
+    (here / "planfile").write_text('{"format": "tasker-build plan"}')
+    result = tool(*command)
+    assert (result.code, result.out) == (3, "")
+    assert message in result.err
+    assert not (here / ".tasker-build").exists()
+
+
+def test_a_state_asks_the_engine_and_says_when_there_is_none(tool: Callable[..., Result]) -> None:
+    assert tool("ls", "state:new").code == 4
+    assert tool("why", "state:stale").code == 4
+
+
 @pytest.mark.parametrize("command", [["render"], ["plan", "--offline"], ["ls"], ["schema"]])
 def test_what_needs_no_engine_works_without(tool: Callable[..., Result], command: list[str]) -> None:
     assert tool(*command).code == 0
@@ -307,7 +339,10 @@ def test_detailed_exit_codes(tool: Callable[..., Result]) -> None:
     assert tool("plan", "--offline").code == 0
 
 
-@pytest.mark.parametrize(("name", "start"), [("g.dot", "digraph"), ("g.mmd", "graph LR"), ("g.json", "{"), ("g.txt", "+ base")])
+@pytest.mark.parametrize(
+    ("name", "start"),
+    [("g.dot", "digraph"), ("g.mmd", "graph LR"), ("g.json", "{"), ("g.txt", "+ base"), ("G.SVG", "<svg"), ("G.Dot", "digraph")],
+)
 def test_graphs_are_written_by_their_ending(tool: Callable[..., Result], here: Path, name: str, start: str) -> None:
     result = tool("plan", "--offline", f"--graph={name}")
     assert (result.code, result.out) == (0, "")

@@ -133,10 +133,14 @@ def test_production_wants_a_password_runs_hardened_and_scales(site: Site) -> Non
     file = str(site.folder / "tasker/docker/docker-compose.deploy.yml")
     up = ["compose", "-f", file, "up", "--no-build", "--detach", "--wait", "--wait-timeout", "120", "--scale", "worker=3"]
     environment = {"POSTGRES_PASSWORD": "", "POSTGRES_PASSWORD_FILE": secret, "POSTGRES_PORT": "0"}
-    site._run(["docker", *up], str(REPO), environment)
+    # The range of ports that the file has: an empty variable counts as none.
+    scaled = site._run(["docker", *up], str(REPO), environment | {"WORKER_PORT": ""})
+    assert scaled.returncode == 0, scaled.stderr
     everyone = [*site.containers("deploy", "postgres"), *site.containers("deploy", "orchestration")]
     workers = site.containers("deploy", "worker")
-    assert len(workers) == 3
+    ports = {int(docker("port", worker, "8081").stdout.split()[0].rpartition(":")[2]) for worker in workers}
+    assert (len(workers), len(ports)) == (3, 3)
+    assert ports <= set(range(8181, 8200))
     for container in json.loads(docker("inspect", *everyone, *workers).stdout):
         host = container["HostConfig"]
         assert container["State"]["Health"]["Status"] == "healthy"
@@ -247,6 +251,40 @@ def test_development_helpers_fail_when_something_is_wrong(site: Site) -> None:
     docker("stop", orchestration)
     assert docker("exec", worker, "/app/debug/worker-status.sh", check=False).returncode == 1
     site.good("env", "down", "dev")
+
+
+def test_the_scripts_start_every_environment_beside_the_others(site: Site) -> None:
+    """And what is edited below the mounted configuration takes effect in a service that runs."""
+    secret = {"POSTGRES_PASSWORD": "", "POSTGRES_PASSWORD_FILE": site.password()}
+    started = [("run-integration.sh", {}), ("run-dev.sh", {}), ("run-dev-db.sh start", {}), ("run-prod.sh", secret)]
+    for line, environment in started:
+        done = site.script(*line.split(), **environment)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "Compiling" not in done.stdout + done.stderr, "what apply built is what compose finds"
+    services = {"integration": 3, "dev": 3, "db": 1, "deploy": 3}
+    for stack, count in services.items():
+        label = f"label=com.docker.compose.project={site.name}-{stack}"
+        assert len(docker("ps", "--quiet", "--filter", label, "--filter", "health=healthy").stdout.split()) == count, stack
+    for stack in ("integration", "dev", "deploy"):
+        site.wait_for(stack, [site.post(stack, "linear_workflow")])
+
+    container = site.containers("dev", "orchestration")[0]
+    began = docker("inspect", "--format", "{{.State.StartedAt}}", container).stdout
+    assert "configuration reloaded" not in docker("logs", container).stdout
+    telemetry = site.folder / "tasker/config/tasker/base/telemetry.toml"
+    telemetry.write_text(telemetry.read_text().replace('"info"', '"debug"'))
+    deadline = time.monotonic() + 30
+    while "configuration reloaded" not in (logs := docker("logs", container)).stdout + logs.stderr:
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    assert docker("inspect", "--format", "{{.State.StartedAt}}", container).stdout == began
+
+    file = str(site.folder / "tasker/docker/docker-compose.integration.yml")
+    built = site._run(["docker", "compose", "-f", file, "--profile", "build", "up", "builder-base"], str(REPO), {})
+    assert built.returncode == 0, built.stderr
+    assert not site.containers("integration", "builder-base")
+    for stack in services:
+        site.good("env", "down", stack)
 
 
 def test_a_cleanup_takes_what_is_ours_and_nothing_else(site: Site) -> None:

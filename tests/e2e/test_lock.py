@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shutil
 import socket
 import subprocess
 import time
@@ -11,7 +13,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tasker_build.checksums import checksums
 from tasker_build.lock import read_lock, short
+from tasker_build.registry import RegistryError
+from tests.conftest import REPOSITORY
 
 from .conftest import TestSpace, docker
 
@@ -149,6 +154,47 @@ def test_a_base_is_pinned_moves_and_is_built_again(space: TestSpace, program: st
         docker("image", "rm", reference, check=False)
 
 
+def tags_at(folder: Path, repository: str) -> list[str]:
+    """The tags of a repository in the storage of a registry."""
+    tags = folder / "data/docker/registry/v2/repositories" / repository / "_manifests/tags"
+    return sorted(path.name for path in tags.iterdir()) if tags.is_dir() else []
+
+
+def test_what_was_built_is_pushed_when_all_of_it_is_there(space: TestSpace, program: str, port: int) -> None:
+    spec = space.folder / "stacks.yaml"
+    spec.write_text(spec.read_text().replace("workspace: work\n", f"workspace: work\nregistry: 127.0.0.1:{port}\n"))
+    app, base, other = (f"{space.project}-{name}" for name in ("app", "base", "other"))
+    folder = space.folder / "registry"
+    folder.mkdir()
+    try:
+        with registry(program, folder, port):
+            template = space.folder / "tpl/other.j2"
+            good = template.read_text()
+            template.write_text(good + "RUN false\n")
+            failed = space.run("apply", "--push", "--version", "v1")
+            assert (failed.returncode, "pushed" in failed.stderr) == (1, False)
+            assert tags_at(folder, app) == []
+            template.write_text(good)
+            said = space.apply("--push", "--version", "v1", "app")
+            assert f"pushed 127.0.0.1:{port}/{app}:v1\n" in said
+            # What it was built from was not selected.
+            assert [tags_at(folder, name) for name in (app, base, other)] == [["v1"], [], []]
+            # Nothing to build is no reason not to push.
+            space.apply("--version", "v2")
+            pushed = space.run("apply", "--push", "--version", "v2", "--format", "json")
+            assert pushed.returncode == 0, pushed.stderr
+            assert json.loads(pushed.stdout)["exit_code"] == 0
+            assert [tags_at(folder, name) for name in (app, base, other)] == [["v1", "v2"], ["v2"], ["v2"]]
+        gone = space.run("apply", "--push", "--version", "v2")
+        assert gone.returncode == 1
+        assert "cannot be pushed: " in gone.stderr
+        assert "connection refused" in gone.stderr
+    finally:
+        for line in docker("image", "ls", "--format", "{{.Repository}}:{{.Tag}}").stdout.split():
+            if line.startswith(f"127.0.0.1:{port}/{space.project}"):
+                docker("image", "rm", line, check=False)
+
+
 def test_a_stand_in_is_no_pin_and_builds_without_a_registry(space: TestSpace, port: int) -> None:
     reference = f"127.0.0.1:{port}/stand-in:x"
     spec = space.folder / "stacks.yaml"
@@ -164,3 +210,14 @@ def test_a_stand_in_is_no_pin_and_builds_without_a_registry(space: TestSpace, po
         assert space.run("lock", "--check").returncode == 0
     finally:
         docker("image", "rm", reference, check=False)
+
+
+def test_the_checksums_of_tools_are_those_that_their_registries_serve() -> None:
+    """What the repository's lock says of a wheel for all machines, of one for each, and of a crate."""
+    lock = read_lock((REPOSITORY / "stacks.lock").read_bytes(), "stacks.lock")
+    assert {pin.tool.partition(":")[0] for pin in lock.tools.values()} == {"wheel", "crate"}
+    for pin in lock.tools.values():
+        if pin.tool.startswith("wheel:") or shutil.which("cargo"):
+            assert checksums(pin.tool) == pin.digests
+    with pytest.raises(RegistryError, match=r"nobody serves wheel:pgmq@0\.0\.0"):
+        checksums("wheel:pgmq@0.0.0")

@@ -97,6 +97,10 @@ def databases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Databases]:
     docker("image", "rm", *images, check=False)
 
 
+def docker_bytes(*words: str) -> bytes:
+    return subprocess.run(["docker", *words], stdout=subprocess.PIPE, check=True).stdout
+
+
 QUEUES = 21
 EXTENSIONS = "btree_gin,pgcrypto,pgmq,uuid-ossp"
 
@@ -142,3 +146,114 @@ def test_both_versions_have_everything_and_keep_their_data(databases: Databases,
     assert databases.sql(version, "SELECT x FROM kept") == version
     databases.good(version, "env", "down", "db")
     docker("volume", "rm", databases.name)
+
+
+# What the image of the older layout leaves in a volume: functions of a library that is gone, queues that belong to an older
+# PGMQ, and the text order of another release.
+OLD_LAYOUT = r"""
+DROP FUNCTION uuid_generate_v7();
+CREATE EXTENSION pg_uuidv7;
+UPDATE pg_proc SET prolang = (SELECT oid FROM pg_language WHERE lanname = 'c'), probin = '$libdir/pg_uuidv7', prosrc = proname
+WHERE proname ~ '^uuid_(generate_v7|v7_to|time.*_to_v7)';
+CREATE TABLE kept (id uuid PRIMARY KEY DEFAULT uuid_generate_v7(), word text UNIQUE);
+INSERT INTO kept SELECT gen_random_uuid(), 'row ' || n FROM generate_series(1, 1000) n;
+SELECT pgmq.send('worker_payments_queue', '{"paid": 7}');
+ALTER TABLE pgmq.q_worker_payments_queue DROP COLUMN last_read_at;
+ALTER TABLE pgmq.a_worker_payments_queue DROP COLUMN last_read_at;
+ALTER EXTENSION pgmq ADD TABLE pgmq.q_worker_payments_queue;
+ALTER EXTENSION pgmq ADD SEQUENCE pgmq.q_worker_payments_queue_msg_id_seq;
+ALTER EXTENSION pgmq ADD TABLE pgmq.a_worker_payments_queue;
+ALTER EXTENSION pgmq DROP FUNCTION pgmq.metrics_all();
+DROP FUNCTION pgmq.metrics_all();
+UPDATE pg_extension SET extversion = '1.5.1' WHERE extname = 'pgmq';
+UPDATE pg_database SET datcollversion = '2.36' WHERE datcollversion IS NOT NULL;
+UPDATE pg_collation SET collversion = '2.36' WHERE collname = 'en_US.utf8';
+"""
+
+
+def adopted(databases: Databases, messages: int) -> None:
+    """Everything is there and works, the queue included."""
+    assert databases.sql("17", "SELECT count(*) FROM kept WHERE word LIKE 'row %'") == "1000"
+    fresh = (
+        "INSERT INTO kept (word) VALUES (clock_timestamp()) RETURNING uuid_v7_to_timestamptz(id) > now() - interval '1 minute'"
+    )
+    assert databases.sql("17", fresh).splitlines()[0] == "t"
+    assert databases.sql("17", "SELECT extversion FROM pg_extension WHERE extname = 'pgmq'") == "1.13.0"
+    read = "SELECT count(*) FROM pgmq.read('worker_payments_queue', 0, 9) WHERE message->>'paid' = '7'"
+    assert databases.sql("17", read) == str(messages)
+    assert "all passed" in databases.good("17", "db", "test")
+    assert databases.sql("17", "SELECT count(*) FROM pgmq.metrics_all()") == str(QUEUES)
+
+
+def test_a_volume_of_the_older_layout_works_again(databases: Databases, tmp_path: Path) -> None:
+    databases.good("17", "render")
+    databases.good("17", "apply", "postgres")
+    databases.good("17", "db", "start")
+    databases.sql("17", OLD_LAYOUT)
+    container = docker("ps", "--quiet", "--filter", f"label=com.docker.compose.project={databases.name}").stdout.strip()
+    broken = databases.run("17", "db", "psql", "-v", "ON_ERROR_STOP=1", "-c", "INSERT INTO kept (word) VALUES ('new')")
+    assert "could not access file" in broken.stderr
+    health = docker("exec", container, "database-health", check=False)
+    assert (health.returncode, "could not access file" in health.stderr) == (1, True)
+    old, new = tmp_path / "old.dump", tmp_path / "new.dump"
+    dump = ("pg_dump", "-U", "tasker", "-d", "tasker_rust_test", "--format=custom")
+    old.write_bytes(docker_bytes("exec", container, *dump))
+    # Started anew it is healthy, without a word from anybody.
+    databases.good("17", "db", "restart")
+    adopted(databases, 1)
+    container = docker("ps", "--quiet", "--filter", f"label=com.docker.compose.project={databases.name}").stdout.strip()
+    said = docker("logs", container).stderr
+    told = [line for line in said.splitlines() if line.startswith("database-adopt: ")]
+    assert any("tasker_rust_test: uuid_generate_v7()" in line for line in told), told
+    quiet = databases.run("17", "db", "psql", "-c", "CREATE DATABASE beside")
+    assert (quiet.returncode, quiet.stderr) == (0, ""), "no template has an older collation"
+    again = docker("exec", container, "database-adopt")
+    assert again.stdout + again.stderr == ""
+    # Dumps from before and after; the older PGMQ kept messages out of them.
+    new.write_bytes(docker_bytes("exec", container, *dump))
+    agree = ("--yes", "--confirm", "tasker_rust_test")
+    script = databases.script("restore", str(old), *agree)
+    assert script.returncode == 0, script.stdout + script.stderr
+    adopted(databases, 0)
+    databases.good("17", "db", "restore", str(new), *agree)
+    adopted(databases, 1)
+    databases.good("17", "env", "down", "db")
+    docker("volume", "rm", databases.name)
+
+
+def test_data_moves_from_17_to_18_in_a_dump(databases: Databases) -> None:
+    volume = f"{databases.name}-18"
+    (databases.folder / "18.yaml").write_text(
+        f'vars: {{postgres: "18"}}\nstacks: {{db: {{volumes: {{postgres_dev_db_data: {{name: {volume}}}}}}}}}\n'
+    )
+    try:
+        databases.good("17", "render")
+        databases.good("17", "apply", "postgres")
+        databases.good("17", "db", "start")
+        databases.sql("17", "CREATE TABLE kept (id uuid PRIMARY KEY DEFAULT uuid_generate_v7(), x int)")
+        databases.sql("17", "INSERT INTO kept (x) SELECT n FROM generate_series(1, 1000) n")
+        databases.sql("17", """SELECT pgmq.send('worker_payments_queue', '{"paid": 7}')""")
+        # As the README has it: the dump of the old version, its server goes, the new one has a volume of its own.
+        container = docker("ps", "--quiet", "--filter", f"label=com.docker.compose.project={databases.name}").stdout.strip()
+        dump = databases.folder / "tasker.dump"
+        dump.write_bytes(docker_bytes("exec", container, "pg_dump", "-U", "tasker", "-Fc", "tasker_rust_test"))
+        assert databases.script("stop").returncode == 0
+        databases.good("18", "render")
+        databases.good("18", "apply", "postgres")
+        databases.good("18", "db", "start")
+        restored = databases.script("restore", str(dump), "--yes", "--confirm", "tasker_rust_test")
+        assert restored.returncode == 0, restored.stdout + restored.stderr
+        assert databases.sql("18", "SHOW server_version_num")[:2] == "18"
+        assert databases.sql("18", "SELECT count(*), sum(x) FROM kept") == "1000|500500"
+        databases.sql("18", "INSERT INTO kept (x) VALUES (0)")
+        assert databases.sql("18", "SELECT message->>'paid' FROM pgmq.read('worker_payments_queue', 0, 1)") == "7"
+        assert "all passed" in databases.good("18", "db", "test")
+        # The old data is where it was.
+        databases.good("18", "env", "down", "db")
+        databases.good("17", "render")
+        databases.good("17", "db", "start")
+        assert databases.sql("17", "SELECT count(*) FROM kept") == "1000"
+    finally:
+        databases.run("17", "env", "down", "db")
+        docker("volume", "rm", databases.name, volume, check=False)
+        (databases.folder / "18.yaml").write_text('vars: {postgres: "18"}\n')

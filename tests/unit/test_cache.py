@@ -8,11 +8,11 @@ import sys
 import time
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
-from tasker_build import cache
+from tasker_build import cache, workspace
 from tasker_build.cache import Cache, FileDigests
 from tasker_build.workspace import Workspace
 from tests.conftest import write_files
@@ -70,12 +70,13 @@ def hashed(root: Path, monkeypatch: pytest.MonkeyPatch) -> set[str]:
     """The files whose content a run reads."""
     read: set[str] = set()
 
-    def note(path: str, mode: str) -> Any:
+    def note(path: str, size: int) -> str:
         read.add(os.path.relpath(path, root))
-        return open(path, mode)
+        return digest(path, size)
 
+    digest = workspace._digest_of_file
     with monkeypatch.context() as patch:
-        patch.setattr("tasker_build.workspace.open", note, raising=False)
+        patch.setattr(workspace, "_digest_of_file", note)
         assert digests(root) == right(root)
     return read
 
@@ -241,24 +242,24 @@ def file_of(kind: str) -> Path:
 
 @pytest.mark.parametrize("keep", [0, 1, 31, 32, 33, 60, -1])
 def test_a_cut_file_counts_as_none(root: Path, keep: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    file = file_of("digests-1")
+    file = file_of("digests-2")
     file.write_bytes(file.read_bytes()[:keep])
     assert hashed(root, monkeypatch) == {"a.txt", "b.txt", "d/c.txt"}
 
 
 def test_a_damaged_file_counts_as_none(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    file = file_of("digests-1")
+    file = file_of("digests-2")
     name, data = file.name.removesuffix(f"-{sys.implementation.cache_tag}"), file.read_bytes()
-    assert Cache("digests-1").load(name) is not None
+    assert Cache("digests-2").load(name) is not None
     for place in range(0, len(data), 7):
         file.write_bytes(data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :])
-        assert Cache("digests-1").load(name) is None
+        assert Cache("digests-2").load(name) is None
     file.write_bytes(data[:40] + b"\xff" + data[41:])
     assert hashed(root, monkeypatch) == {"a.txt", "b.txt", "d/c.txt"}
 
 
 def test_a_folder_that_others_may_write_is_not_used(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    file = file_of("digests-1")
+    file = file_of("digests-2")
     before = file.read_bytes()
     file.parent.chmod(0o777)
     (root / "a.txt").write_text("ONE")
@@ -272,7 +273,7 @@ def test_the_folder_of_another_user_is_not_used(root: Path, monkeypatch: pytest.
 
 
 def test_a_link_in_place_of_the_folder_is_not_used(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = file_of("digests-1").parent
+    folder = file_of("digests-2").parent
     folder.rename(folder.with_name("elsewhere"))
     folder.symlink_to("elsewhere")
     assert hashed(root, monkeypatch) == {"a.txt", "b.txt", "d/c.txt"}

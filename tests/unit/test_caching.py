@@ -21,6 +21,7 @@ def look(
     files: tuple[str, ...] = FILES,
     seconds: dict[str, dict[str, float]] | None = None,
     args: dict[str, str] | None = None,
+    places: dict[str, str] | None = None,
     platforms: tuple[str, ...] = ("linux/amd64",) * 3,
 ) -> tuple[Finding, ...]:
     """Find over targets `base`, `app`, `more`, each named `NAME:1` in the files of the others."""
@@ -31,6 +32,7 @@ def look(
             dockerfile=parse(text),
             files=files,
             args=args or {},
+            places=places or {},
             platform=platform,
         )
         for name, text, platform in zip(names, texts, platforms, strict=False)
@@ -386,6 +388,38 @@ def test_bases_that_move(text: str, line: int, steps: int) -> None:
 def test_what_is_pinned_or_ours_does_not_move() -> None:
     assert names("FROM debian@sha256:0 AS x\nFROM scratch\nCOPY --from=x /a /a\nCOPY --from=0 /a /a\n", "FROM base:1\n") == []
     assert names(BASE, "FROM base:latest\n", names=("base", "app")) == [("moving-base", 1)]
+
+
+@pytest.mark.parametrize(
+    "image", ["docker/dockerfile", "docker/dockerfile:1", "docker/dockerfile:1.7", "x/y:labs", "r.io:5000/x"]
+)
+def test_a_frontend_that_moves(image: str) -> None:
+    found = only(f"# check=skip=x\n# syntax={image}\n{BASE}")
+    assert (found.checker, found.line) == ("moving-base", 2)
+    assert f"`# syntax={image}`" in found.message
+
+
+@pytest.mark.parametrize("tag", [":1.7.0", ":1.7.0-labs", ":1@sha256:0"])
+def test_a_frontend_that_stays(tag: str) -> None:
+    assert names(f"# syntax=docker/dockerfile{tag}\n{BASE}") == []
+
+
+# Arguments that reach nothing.
+
+
+def test_an_argument_that_no_arg_declares() -> None:
+    found = only(f"{BASE}ARG FLAVOUR\nRUN x $FLAVOUR\n", args={"FLAVOR": "a"}, places={"FLAVOR": "stacks.yaml:7:5"})
+    assert (found.checker, found.level, found.origin) == ("undeclared-argument", Level.WARNING, "stacks.yaml:7:5")
+    assert found.message == ("no ARG declares `FLAVOR`, which the spec gives `base`: it reaches no step; did you mean `FLAVOUR`?")
+    assert names(f"ARG A=1\n{BASE}", args={"A": "2"}) == []
+    assert names(BASE, args={"HTTP_PROXY": "x", "BUILDKIT_SYNTAX": "y"}) == []
+
+
+def test_an_argument_that_targets_inherit_is_right_where_one_declares_it() -> None:
+    args, places = {"A": "1"}, {"A": "stacks.yaml:3:9"}
+    assert names(BASE, f"{BASE}ARG A\n", args=args, places=places) == []
+    (found,) = look(BASE, BASE, args=args, places=places)
+    assert "gives `base`, `app`" in found.message
 
 
 # The same step on different ground.

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from tasker_build.compose import build_secrets, image_variable, named_context, stack_services
+import pytest
+
+from tasker_build.compose import build_secrets, image_variable, named_context, runs, stack_services, variables_in_urls
 from tasker_build.spec.model import TargetName
 from tasker_build.spec.names import secret_variable
 from tests.conftest import HEAD, load_text
@@ -54,7 +56,7 @@ def test_images_of_targets_can_be_pinned_and_are_never_pulled() -> None:
     found = services()
     assert found["api"]["image"] == "${DEPLOY_API_IMAGE:-reg/demo-deploy-api:latest}"
     assert found["base"]["image"] == "${BUILDER_IMAGE:-reg/builder:latest}"
-    assert (found["api"]["pull_policy"], found["db"]["image"], "build" in found["db"]) == ("build", "postgres:17", False)
+    assert (found["api"]["pull_policy"], found["db"]["image"], "build" in found["db"]) == ("never", "postgres:17", False)
     assert found["base"]["deploy"] == {"replicas": 0}
 
 
@@ -98,4 +100,35 @@ def test_secrets_are_files_of_the_site() -> None:
 def test_names() -> None:
     spec = load_text(HEAD + TEXT)
     assert image_variable(spec.targets[TargetName("deploy/api")]) == "DEPLOY_API_IMAGE"
+
+
+def test_targets_that_share_an_image_have_variables_of_their_own() -> None:
+    kinds = {"a": "", "b": ', tags: ["dev-{version}"]', "c": ', tags: ["{version}-slim"]'}
+    rows = "".join(f"  {name}: {{template: x, image: acme-x{tags}}}\n" for name, tags in kinds.items())
+    found = load_text(HEAD + "targets:\n" + rows).targets.values()
+    assert [image_variable(target) for target in found] == ["ACME_X_IMAGE", "ACME_X_DEV_IMAGE", "ACME_X_SLIM_IMAGE"]
+
+
+def test_what_runs_and_what_switches_it_on() -> None:
+    services = (
+        "{b: {target: a, build_only: true}, one: {target: b, profiles: [p]}, two: {target: b, profiles: [q, p]}, "
+        "three: {target: c, profiles: [p]}, four: {target: c}, off: {target: a, enabled: false}}"
+    )
+    targets = "{a: {template: x}, b: {template: x}, c: {template: x, tags: ['dev-{version}']}}"
+    spec = load_text(HEAD + f"targets: {targets}\nstacks: {{s: {{services: {services}}}}}\n")
+    found = [(str(run.target), run.tag, run.profiles) for run in runs(spec, spec.stacks["s"])]
+    assert found == [("b", "{version}", ("p", "q")), ("c", "dev-{version}", ())]
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("postgresql://me:${PASSWORD-}@host/db", ("PASSWORD",)),
+        ("postgresql://${NAME}@host/${DB}", ("NAME",)),
+        ("http://${HOST:-localhost}:80/", ()),
+        ("PASSWORD: ${PASSWORD?say it}, someone@host", ()),
+    ],
+)
+def test_variables_that_a_url_holds_before_its_at(text: str, found: tuple[str, ...]) -> None:
+    assert variables_in_urls(text) == found
     assert (named_context("a:latest"), named_context("a:1")) == ("a", "a:1")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import signal
 from dataclasses import replace
@@ -29,6 +30,7 @@ from tasker_build.view.github import (
     drift_annotations,
     error_annotations,
     finding_annotations,
+    plan_annotations,
     plan_summary,
 )
 from tests.conftest import EIGHT_MISTAKES, write_files
@@ -117,6 +119,38 @@ def test_findings_and_drift_are_annotated() -> None:
         ("warning", "docker/c", 1),
     ]
     assert rows[0].message.startswith("behind its template or spec\n")
+
+
+# A plan.
+
+
+def test_a_plan_is_annotated_where_its_evidence_is() -> None:
+    lock = Reason(kind=Kind.CONTEXT, evidence="2 files: - gone, ~ Cargo.lock", details=("- gone", "~ Cargo.lock"))
+    own = Reason(kind=Kind.CONTEXT, evidence="1 file: + new", details=("+ new",))
+    argument = Reason(kind=Kind.ARG, evidence="A 1 → 2", place="stacks.yaml:26:15, stacks.yaml:30:1")
+    template = Reason(kind=Kind.TEMPLATE, evidence="app.j2 → common.j2, other.j2")
+    layout = Reason(kind=Kind.CONTEXT, evidence="layout of the workspace", details=("+ COPY x",), is_dockerfile=True)
+    nowhere = [Reason(kind=kind, evidence="e") for kind in (Kind.NEW, Kind.PARENT, Kind.TEMPLATE, Kind.MISSING)]
+    gone = Reason(kind=Kind.CONTEXT, evidence="1 file: - gone", details=("- gone",))
+    plan = Plan(
+        steps=(
+            step("a", Action.REBUILD, argument, own),
+            step("b", Action.REBUILD, lock, layout, gone),
+            step("c", Action.REBUILD, lock, template),
+            *(step(f"more{i}", Action.REBUILD, lock, *nowhere) for i in range(10)),
+        )
+    )
+    total, *rows = plan_annotations(plan, Path("work"), {"common.j2": "tpl/common.j2"})
+    assert (total.message, total.file) == ("13 to rebuild.", "")
+    assert [(row.file, row.line, row.column) for row in rows] == [
+        ("work/Cargo.lock", 1, 0),
+        ("stacks.yaml", 26, 15),
+        ("work/new", 1, 0),
+        ("tpl/common.j2", 1, 0),
+    ]
+    assert rows[0].message.startswith("context 2 files: - gone, ~ Cargo.lock: changes b, c, more0, ")
+    assert rows[0].message.endswith("more7 and 2 more")
+    assert rows[1].message == "arg A 1 → 2: changes a"
 
 
 # The step summary.
@@ -220,9 +254,20 @@ def test_a_plan_on_github(here: Path, capfd: pytest.CaptureFixture[str]) -> None
     assert [(level, words.get("file"), words.get("line")) for level, words, _ in rows] == [
         ("warning", "sub/work/docker/base/Dockerfile", "5"),
         ("notice", None, None),
+        ("notice", "sub/tpl/base.j2", "1"),
     ]
     assert rows[1][2] == "1 to rebuild, 1 because of a parent, 1 unchanged."
     assert "~ base  template  base.j2" in out
+
+
+def test_a_plan_on_github_says_how_long_it_takes(here: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    results = [{"target": "base", "seconds": 90.0}, {"target": "other", "seconds": 999.0}]
+    write_files(here, {".tasker-build/runs/1/summary.json": json.dumps({"results": results})})
+    capfd.readouterr()
+    assert run(["plan", "--format", "github", "--summary"]) == 0
+    said = "About 1m30s of building. Critical path, about 1m30s: base → app. 1 target more whose duration is not recorded."
+    assert said in capfd.readouterr().out
+    assert said.replace("base → app", "`base` → `app`") in (tmp_path / "summary.md").read_text()
 
 
 def test_render_check_on_github(here: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -13,13 +13,15 @@ from click.testing import CliRunner
 from tasker_build import fingerprint, lock
 from tasker_build.cli import main
 from tasker_build.dockerfile import parse
-from tasker_build.errors import SpecError
+from tasker_build.errors import SpecError, TemplateError
 from tasker_build.fingerprint import Group
-from tasker_build.lock import Lock, Pin, State
+from tasker_build.lock import Lock, Pin, State, ToolPin
 from tasker_build.project import Project
+from tasker_build.registry import RegistryError, Trouble
 from tasker_build.spec.names import lock_name
 from tests.conftest import HEAD, REPOSITORY, load_text, places, problems_of, write_files
 from tests.unit.test_registry import INDEX, Fake, entry, fake
+from tests.unit.tiny import edit
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,7 +34,11 @@ LOCK = Lock(
         "rust": Pin(image=f"rust:1@{A}", index=A, platforms={"linux/arm64": B, "linux/amd64": C}),
         "debian": Pin(image=f"example.org:5000/debian@{B}"),
         "1.10": Pin(image=f"x@{C}"),
-    }
+    },
+    tools={
+        "on": ToolPin(tool="crate:on@1.0.0", digests={"any": A}),
+        "mill": ToolPin(tool="wheel:mill@2.1", digests={"linux/arm64": B, "linux/amd64": C}),
+    },
 )
 TEXT = f"""\
 {lock.HEADER}version: 1
@@ -47,6 +53,16 @@ bases:
     platforms:
       linux/amd64: "{C}"
       linux/arm64: "{B}"
+tools:
+  mill:
+    tool: "wheel:mill@2.1"
+    digests:
+      linux/amd64: "{C}"
+      linux/arm64: "{B}"
+  "on":
+    tool: "crate:on@1.0.0"
+    digests:
+      any: "{A}"
 """
 SPEC = (
     HEAD
@@ -94,7 +110,7 @@ def test_text_and_value_are_one() -> None:
     assert lock.lock_text(LOCK) == TEXT
     assert lock.read_lock(TEXT.encode(), "stacks.lock") == LOCK
     assert lock.read_lock(lock.lock_text(Lock()).encode(), "stacks.lock") == Lock()
-    turned = replace(LOCK, bases=dict(reversed(list(LOCK.bases.items()))))
+    turned = replace(LOCK, bases=dict(reversed(list(LOCK.bases.items()))), tools=dict(reversed(list(LOCK.tools.items()))))
     assert lock.lock_text(turned) == TEXT
 
 
@@ -282,6 +298,66 @@ def test_lock_then_check_then_upgrade(served: Path, fake: Fake) -> None:
     assert [row["state"] for row in document["bases"]] == ["moved", "pinned"]
     run(served, "--upgrade", "debian")
     assert f'image: "{fake.host}/debian:x@{moved}"' in file.read_text()
+
+
+def test_tools_are_pinned_by_checksum_and_move_like_bases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = {"wheel:mill@2.1": {"linux/amd64": B, "linux/arm64": C}}
+
+    def asked(reference: str) -> dict[str, str]:
+        if reference not in said:
+            raise RegistryError(f"nobody serves {reference}", Trouble.MISSING)
+        return said[reference]
+
+    monkeypatch.setattr("tasker_build.cli.lock.checksums", asked)
+    template = "FROM scratch\nRUN install {{ tool('mill').words }}{% for d in tool('mill').digests %} {{ d }}{% endfor %}\n"
+    targets = "targets: {app: {template: app.j2}, leaf: {template: leaf.j2, from: {builder: app}}}\n"
+    head = HEAD + "workspace: work\ntemplates: tpl\n" + targets
+    write_files(tmp_path, TEMPLATES | {"tpl/app.j2": template, "stacks.yaml": f"{head}tools: {{mill: wheel:mill@2.1}}\n"})
+    file = tmp_path / "stacks.lock"
+
+    def dockerfile() -> str:
+        return Project.open((tmp_path / "stacks.yaml",)).tree.files["app/Dockerfile"].text
+
+    assert "RUN install mill==2.1\n" in dockerfile()
+    assert "unpinned" in run(tmp_path, "--check", code=2)
+    printed = run(tmp_path)
+    assert "rebuilds 2 of 2 targets (1 directly, 1 through parents)" in printed
+    assert "~ app   tool      mill" in printed
+    assert f"RUN install mill==2.1 {'b' * 64} {'c' * 64}\n" in dockerfile()
+    run(tmp_path, "--check")
+    run(tmp_path, "--check", "--offline")
+
+    first = file.read_text()
+    said["wheel:mill@2.1"] = {"any": A}
+    assert "rebuilds 2 of 2 targets" in run(tmp_path, "--check", code=2)
+    run(tmp_path)
+    assert file.read_text() == first, "what is pinned stays until it is upgraded"
+    run(tmp_path, "--upgrade", "mill")
+    assert f"RUN install mill==2.1 {'a' * 64}\n" in dockerfile()
+
+    edit(tmp_path, "stacks.yaml", "mill@2.1", "mill@2.2")
+    assert "RUN install mill==2.2\n" in dockerfile(), "a pin is for its very version"
+    assert "nobody serves wheel:mill@2.2" in run(tmp_path, code=1)
+    edit(tmp_path, "stacks.yaml", "tools: {mill: wheel:mill@2.2}", "")
+    with pytest.raises(TemplateError) as caught:
+        dockerfile()
+    assert "needs the tool `mill`" in caught.value.draw()
+
+
+def test_an_upgrade_is_shown_before_it_is_written(served: Path, fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(served)
+    file = served / "stacks.lock"
+    first = file.read_text()
+    fake.put("debian", "x", {"manifests": [], "moved": True})
+    said: list[tuple[str, bool]] = []
+    monkeypatch.setattr("click.echo", lambda text, **_: said.append((text, file.read_text() == first)))
+    run(served, "--upgrade")
+    assert [untouched for text, untouched in said if "rebuilds 3 of 4" in text or "critical path" in text] == [True, True]
+    assert [untouched for text, untouched in said if "wrote " in text] == [False]
+
+
+def test_a_check_without_pins_names_the_command_that_pins(served: Path) -> None:
+    assert "no pin yet: tasker-build lock\n" in run(served, "--check", "--offline", code=2)
 
 
 def test_what_a_bot_moved_is_completed(served: Path, fake: Fake) -> None:

@@ -186,7 +186,7 @@ def test_d16_d17_scripts_come_to_an_end(project: Project) -> None:
 
 def test_d18_d36_only_what_was_built_is_pushed_and_unknown_words_are_refused(project: Project) -> None:
     text = project.tree.files["scripts/build-images.sh"].text
-    assert 'for reference in "${built[@]}"' in text
+    assert 'for reference in ${built[@]+"${built[@]}"}' in text
     assert "unknown type" in text
     assert "grep" not in text
 
@@ -242,10 +242,14 @@ def test_d24_d29_logs_are_limited_and_nothing_is_open_to_everybody(project: Proj
 
 
 def test_d25_task_templates_are_in_the_images(project: Project) -> None:
-    templates = [
-        file for file in files_of(project, TargetName("deploy/orchestration")) if "/tasks/" in file or "templates" in file
-    ]
-    assert templates or any("task" in path.name for path in (WORKSPACE / "config").rglob("*.yaml"))
+    templates = {f"config/tasks/{path.name}" for path in (WORKSPACE / "config/tasks").glob("*.yaml")}
+    assert len(templates) > 8
+    for name, target in project.spec.targets.items():
+        if target.kind in CARGO_KINDS and target.command:
+            assert templates <= files_of(project, name), name
+            # In what runs, and not only in what builds.
+            last = dockerfiles(project)[str(name)].rpartition("\nFROM ")[2]
+            assert re.search(r"^COPY .*\bconfig/ \S*config/$", last, re.MULTILINE), name
 
 
 def test_d27_one_wheel_for_one_interpreter(project: Project) -> None:

@@ -53,6 +53,7 @@ targets:
     template: base.j2
     from: {system: debian}
     context: [other]
+tools: {formatter: wheel:formatter@1.0}
 """,
     "tpl/common.j2": "{% macro note(what) %}\nRUN echo {{ what }}\n{% endmacro %}\n",
     "tpl/base.j2": "FROM {{ images[0][1] }}\nCOPY {{ closure.runtime[0] }}/ /x/\nRUN cat /x/*.txt\n",
@@ -61,12 +62,16 @@ targets:
         "{{ common.note(target.vars.word) }}\nRUN cat /app/main.txt\n"
         "FROM {{ images[1][1] }} AS last\n{% for name, value in target.env.items() %}\nENV {{ name }}={{ value }}\n{% endfor %}\n"
         "COPY --from=made /app /app\n"
+        "RUN pip install {{ tool('formatter').words }}{{ tool('formatter').digests | join }}\n"
     ),
     "work/lib/a.txt": "1\n",
     "work/app/main.txt": "1\n",
     "work/app/more.txt": "1\n",
     "work/other/x.txt": "1\n",
 }
+
+
+TOOL_PIN = f'version: 1\ntools: {{formatter: {{tool: "wheel:formatter@1.0", digests: {{any: "sha256:{"a" * 64}"}}}}}}\n'
 
 
 def rewrite(path: str, old: str, new: str) -> Change:
@@ -159,6 +164,14 @@ REASONS: dict[str, tuple[Change, str, Kind, str, str]] = {
     "an argument taken away": (spec("FLAVOUR: plain, ", ""), "app", Kind.ARG, r"- FLAVOUR @stacks.yaml:17:11", ""),
     "a value of the spec": (spec("calm", "wild"), "app", Kind.SPEC, "targets.app.env.MOOD @stacks.yaml:18:17", r"\+ ENV MOOD=wild"),
     "a variable": (spec("hello", "hi"), "app", Kind.SPEC, "targets.app.vars.word, vars.greeting @stacks.yaml:20:18, stacks.yaml:5:18", r"- RUN echo hello"),
+    "a tool's version": (
+        spec("formatter@1.0", "formatter@1.1"),
+        "app", Kind.TOOL, "tools.formatter @stacks.yaml:25:20", r"\+ RUN pip install formatter==1.1",
+    ),
+    "a tool's checksum": (
+        on_disk(lambda root: (root / "stacks.lock").write_text(TOOL_PIN)),
+        "app", Kind.TOOL, "tools.formatter @stacks.yaml:25:20", r"\+ RUN pip install formatter==1.0a{64}",
+    ),
     "the network": (spec("    env:", "    network: none\n    env:"), "app", Kind.SPEC, "network default → none @stacks.yaml:18:14", ""),
     "the platform": (
         spec("    env:", f"    platforms: [{OTHER_PLATFORM}]\n    env:"),
@@ -223,7 +236,7 @@ def test_without_a_record_the_kind_is_known_and_that_no_record_is_here(root: Pat
     shutil.rmtree(root / ".tasker-build")
     ((found_kind, evidence, _),) = stale(root, engine).pop(target)
     # Instructions of a Dockerfile can come from the template or from the spec; only a record knows which.
-    in_dockerfile = kind is Kind.SPEC and what not in {"the network", "the platform", "the stage"}
+    in_dockerfile = kind in {Kind.SPEC, Kind.TOOL} and what not in {"the network", "the platform", "the stage"}
     assert found_kind is (Kind.TEMPLATE if in_dockerfile else kind)
     # The platform is on the image by name.
     assert evidence.startswith("platform " if what == "the platform" else "no record here: group only")

@@ -215,6 +215,20 @@ def test_what_is_no_plan_is_refused_in_words(data: bytes, said: str) -> None:
         parse(data, "p.json")
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('"action": "rebuild"', '"action": "bogus"', "p.json is damaged: unknown action `bogus`"),
+        ('"kind": "context"', '"kind": "bogus"', "p.json is damaged: unknown reason `bogus`"),
+    ],
+)
+def test_a_word_that_was_edited_is_named(old: str, new: str, said: str) -> None:
+    text = dump(_SAMPLE)
+    assert old in text
+    with pytest.raises(RefusedError, match=said):
+        parse(text.replace(old, new, 1).encode(), "p.json")
+
+
 def test_control_characters_of_what_moved_do_not_reach_a_terminal() -> None:
     for old, new in ((None, "\x1b[2J"), ("\x1b[2J", None), ("\x1b[2J", "1")):
         text = str(Moved(kind=Rest.CONTEXT, thing="a\x1b[2J\n", old=old, new=new))

@@ -68,6 +68,105 @@ def test_jobs_are_a_number(folder: Path, number: str) -> None:
     assert " build " not in said
 
 
+def test_jobs_may_stand_behind_an_equals_sign(folder: Path) -> None:
+    program(folder, "docker", RECORD)
+    code, said = run(folder, "build-images.sh", "base", "--jobs=4")
+    assert code == 0, said
+    assert " build builder-base jobs=4 parallel=1" in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        (("base", "v1", "false", "more"), "error: one word too many: 'more'; --help shows what there is"),
+        (("base", "--quick"), "error: unknown option '--quick'; --help shows what there is"),
+        (("base", "v1", "yes"), "error: push is true or false, not 'yes'"),
+        (("base", "v 1"), "error: 'v 1' is no image tag"),
+    ],
+)
+def test_a_word_that_means_nothing_is_refused(folder: Path, arguments: tuple[str, ...], error: str) -> None:
+    program(folder, "docker", RECORD)
+    code, said = run(folder, "build-images.sh", *arguments)
+    assert (code, said.splitlines()[-1]) == (1, error)
+    assert " build " not in said
+
+
+@pytest.mark.parametrize("script", ["build-images.sh", "run-prod.sh", "run-integration.sh"])
+def test_help_is_given_wherever_it_is_asked_for(folder: Path, script: str) -> None:
+    program(folder, "docker", RECORD)
+    words = [str(folder / "docker/scripts" / script), *(["all"] if script == "build-images.sh" else ["--no-build"]), "--help"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"\n{script} [" in done.stdout
+    assert not (folder / "calls").exists()
+
+
+# Knows what `compose build SERVICE` would tag: what the file says of the service and of what its build names.
+TAGS = """\
+#!/bin/bash
+echo "docker $*" >>"$CALLS"
+[[ "$1 $4" != "compose build" ]] || env | sed -n 's/^\\(TASKER_[A-Z_]*_IMAGE=\\)/VARIABLE \\1/p' >>"$CALLS"
+"""
+
+
+def test_a_version_reaches_what_is_built_on_the_way(folder: Path) -> None:
+    program(folder, "docker", TAGS)
+    (folder / "calls").write_text("")
+    env = {"PATH": f"{folder / 'bin'}:{os.environ['PATH']}", "CALLS": str(folder / "calls"), "PUSH_REGISTRY": "localhost:1"}
+    words = [str(folder / "docker/scripts/build-images.sh"), "orchestration", "v1", "true"]
+    done = subprocess.run(words, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    calls = (folder / "calls").read_text().splitlines()
+    exported = dict(line.removeprefix("VARIABLE ").split("=") for line in calls if line.startswith("VARIABLE "))
+    # Everything that compose builds for these two services is named by a variable, and has the version.
+    tagged = set()
+    for file in ("docker-compose.integration.yml", "docker-compose.dev.yml"):
+        services = yaml.safe_load((folder / "docker" / file).read_text())["services"]
+        names = ["orchestration", *services["orchestration"]["build"]["additional_contexts"].values()]
+        for name in names:
+            variable = services[name.removeprefix("service:")]["image"].split(":-")[0].removeprefix("${")
+            tagged.add(exported[variable])
+    base, orchestration = "jcoletaylor/tasker-builder-base", "jcoletaylor/tasker-orchestration"
+    assert tagged == {f"{base}:v1", f"{base}:dev-v1", f"{orchestration}:v1", f"{orchestration}:dev-v1"}
+    listed = {line.strip() for line in done.stdout.split("built:\n")[1].splitlines()}
+    assert listed == tagged | {f"{orchestration}:deploy-v1"}
+    # What was pushed elsewhere leaves no second name behind.
+    pushed = {line.split()[-1] for line in calls if line.startswith("docker push ")}
+    removed = {line.split()[-1] for line in calls if line.startswith("docker image rm ")}
+    assert pushed == removed == {f"localhost:1/{reference}" for reference in listed}
+
+
+def test_a_push_that_fails_fails_and_leaves_no_second_name(folder: Path) -> None:
+    program(folder, "docker", TAGS + '[[ "$1" != push ]]\n')
+    code, said = run(folder, "build-images.sh", "postgres", "v1", "true", PUSH_REGISTRY="localhost:1")
+    assert code == 1
+    assert "docker image rm localhost:1/jcoletaylor/tasker-pgmq:v1" in said
+
+
+@pytest.mark.parametrize(("version", "code"), [("1.29.2", 4), ("2.21.9", 4), ("2.22.0", 0), ("v2.40.3-3", 0), ("5.0.1", 0)])
+def test_a_compose_that_cannot_read_the_files_is_refused(folder: Path, version: str, code: int) -> None:
+    program(folder, "docker", OLD_DOCKER)
+    program(folder, "docker-compose", RECORD + f'[[ "$1" != version ]] || echo {version}\n')
+    found, said = run(folder, "run-integration.sh")
+    assert (found, f"compose {version} is too old" in said) == (code, code == 4)
+    assert (" up " in said) == (code == 0)
+
+
+def test_scripts_keep_to_what_the_bash_of_macos_knows(folder: Path) -> None:
+    newer = (
+        r"mapfile|readarray|declare -[An]|local -[An]|;;?&|\$\{\w+(\[[@*]\])?(,,?|\^\^?|@[A-Z])|\[-1\]|&>>|\|&|coproc|%\(.*\)T"
+    )
+    for script in (folder / "docker/scripts").glob("*.sh"):
+        lines = [line for line in script.read_text().splitlines() if not line.lstrip().startswith("#")]
+        assert not [line for line in lines if re.search(newer, line)], script.name
+        # An empty list counts as unset there.
+        for line in lines:
+            for name in re.findall(r"\$\{(\w+)\[@\]\}", line):
+                guarded = f'${{{name}[@]+"${{{name}[@]}}"}}' in line
+                filled = re.search(rf"^\s*{name}=\([^)]", "\n".join(lines), re.MULTILINE) or f"${{{name}[*]:-}}" in line
+                assert guarded or filled, f"{script.name}: {line}"
+
+
 @pytest.mark.parametrize(
     ("script", "arguments", "called"),
     [

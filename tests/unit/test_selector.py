@@ -51,6 +51,11 @@ ALL = ["build", "db", "deploy/api", "deploy/worker", "dev/api"]
         (["kind:postgres"], ["build", "db", "deploy/api", "deploy/worker"]),
         (["tag:deploy-*"], ["deploy/api"]),
         (["tag:{version}"], ALL),
+        (["tag:latest"], ALL),
+        (["file:./src//x/../lib.rs"], ["deploy/worker"]),
+        (["file:src/c++/@x.rs"], ["deploy/worker"]),
+        (["+file:src/lib.rs"], ["build", "deploy/worker"]),
+        (["file:config/a.toml+"], ["deploy/api", "dev/api"]),
         (["file:config/a.toml"], ["deploy/api"]),
         (["file:src/lib.rs"], ["deploy/worker"]),
         (["+deploy/api,+deploy/worker"], ["build"]),
@@ -67,14 +72,21 @@ def test_words_name_targets(words: list[str], expected: list[str]) -> None:
         ("deploi/api", "no target matches `deploi/api`", "did you mean `deploy/api`"),
         ("zzz", "no target matches `zzz`", "`tasker-build ls` lists the targets"),
         ("x*", "no target matches `x*`", ""),
-        ("kind:nope", "no target matches `kind:nope`", ""),
-        ("colour:red", "no target matches `colour:red`", ""),
-        ("file:nowhere.rs", "no target matches `file:nowhere.rs`", ""),
+        ("kind:nope", "no target matches `kind:nope`", "kinds here: postgres"),
+        ("kind:postgre", "no target matches `kind:postgre`", "did you mean `postgres`?"),
+        ("tag:deploi-x", "no target matches `tag:deploi-x`", "did you mean `deploy-x`?"),
+        ("tag:zzz", "no target matches `tag:zzz`", "tags here: deploy-x, latest, {version}"),
+        ("colour:red", "`colour:red`: targets are not selected by `colour:`", "ways to select: tag:, kind:, file:, state:, or"),
+        ("template:x", "`template:x`: targets are not selected by `template:`", "ways to select: tag:"),
+        ("Tag:latest", "`Tag:latest`: targets are not selected by `Tag:`", "did you mean `tag:latest`?"),
+        ("file:nowhere.rs", "no target matches `file:nowhere.rs`", "paths start at the workspace or at the current folder"),
+        ("BUILD", "no target matches `BUILD`", "did you mean `build`?"),
+        ("stacks.yaml", "no target matches `stacks.yaml`", "tasker-build -f stacks.yaml"),
         ("", "`` is not a selection", "forms: x"),
-        ("+", "`+` is not a selection", "forms: x"),
-        ("a++b", "`a++b` is not a selection", "forms: x"),
+        ("+", "`+` is not a selection", "2+x  x+1"),
+        ("a++b", "`a++b` is not a selection", "a comma between two intersects them"),
         ("db,build", "nothing matches all of `db,build`", ""),
-        ("db,", "`` is not a selection", ""),
+        ("db,", "`db,` is not a selection", ""),
     ],
 )
 def test_a_word_that_selects_nothing_is_an_error(word: str, message: str, hint: str) -> None:
@@ -85,3 +97,35 @@ def test_a_word_that_selects_nothing_is_an_error(word: str, message: str, hint: 
 
 def test_every_bad_word_is_reported() -> None:
     assert len(problems_of(lambda: chosen("nope", "db", "nada"))) == 2
+
+
+def test_a_tag_is_also_what_it_stands_for() -> None:
+    spec = load_text(SPEC)
+    arguments = (spec, build_graph(spec), make_closures(spec, None, PATHS))
+    assert select(["tag:1.*"], *arguments, version="1.2") == set(ALL)
+
+
+def test_a_path_may_be_typed_from_another_folder() -> None:
+    spec = load_text(SPEC)
+    arguments = (spec, build_graph(spec), make_closures(spec, None, PATHS))
+    located = {"here/src/lib.rs": "src/lib.rs", "src/lib.rs": "elsewhere"}.__getitem__
+    assert select(["file:here/src/lib.rs"], *arguments, located=located) == {"deploy/worker"}
+    assert select(["file:src/lib.rs"], *arguments, located=located) == {"deploy/worker"}, "the workspace's own names come first"
+
+
+@pytest.mark.parametrize(
+    ("word", "hint"),
+    [
+        ("state:modified.contxt", "did you mean `modified.context`"),
+        ("state:modified.", "reasons: forced, new,"),
+        ("state:Stale", "did you mean `stale`?"),
+        ("state:zzz", "states: new,"),
+    ],
+)
+def test_a_state_that_there_is_not_is_an_error_whoever_asks(word: str, hint: str) -> None:
+    spec = load_text(SPEC)
+    arguments = (spec, build_graph(spec), make_closures(spec, None, PATHS))
+    for states in (None, {name: frozenset({"new"}) for name in spec.targets}):
+        (problem,) = problems_of(lambda states=states: select([word], *arguments, states, may_be_empty=True))  # type: ignore[misc]
+        assert (problem.code, problem.message) == ("S034", f"`{word}` is no state")
+        assert hint in " ".join(problem.hints)

@@ -100,8 +100,16 @@ def test_a_revision_that_git_does_not_have_is_named(here: Path) -> None:
     assert "Git does not have `v9` here: no such commit" in refused(here, "v9")
     assert "did you mean `version8`?" in refused(here, "version9")
     assert "did you mean `origin/release`?" in refused(here, "release")
-    for odd in ("", "...", "--git-dir=/tmp", "HEAD:lone", "HEAD~1"):
-        assert "error[S033]" in refused(here, odd)
+    for odd in ("--git-dir=/tmp", "HEAD:lone", "HEAD~1"):
+        assert "error[S033]: Git does not have" in refused(here, odd)
+
+
+@pytest.mark.parametrize("revision", ["", "..", "...", "..HEAD", "HEAD~1..HEAD~0", "main...topic"])
+def test_a_range_that_ends_elsewhere_is_no_revision(here: Path, revision: str) -> None:
+    message = refused(here, revision)
+    assert "error[S033]" in message
+    assert "give one revision" in message
+    assert "git fetch" not in message
 
 
 # Real histories.
@@ -138,6 +146,8 @@ def test_three_dots_are_where_a_branch_left(history: Path) -> None:
     git(history, "checkout", "--quiet", "topic")
     assert affected(history, "main") == {"app", "lone"}
     assert affected(history, "main...") == {"app"}
+    assert affected(history, "main...HEAD") == affected(history, "main...@") == {"app"}
+    assert affected(history, "main..") == affected(history, "main..HEAD") == {"app", "lone"}
     git(history, "checkout", "--quiet", "--orphan", "alone")
     commit(history, "another beginning")
     assert "their histories have nothing in common" in refused(history, "main...")
@@ -198,20 +208,71 @@ def test_nothing_of_the_checkout_moves(history: Path) -> None:
     assert sorted(str(path) for path in history.rglob("*")) == before
 
 
-def test_a_shallow_clone_says_what_it_lacks_and_works_with_what_it_has(history: Path, tmp_path: Path) -> None:
-    git(history, "checkout", "--quiet", "topic")
-    git(tmp_path, "clone", "--quiet", "--depth=2", f"file://{history}", "shallow")
-    shallow = tmp_path / "shallow"
-    assert affected(shallow, "HEAD~1") == {"app"}
-    message = refused(shallow, "HEAD~2")
+def shallow_clone(history: Path, into: Path, branch: str = "topic", depth: int = 1) -> Path:
+    shallow = into / f"shallow-{len(list(into.iterdir()))}"
+    git(into, "clone", "--quiet", f"--depth={depth}", "--branch", branch, f"file://{history}", shallow.name)
+    return shallow
+
+
+def follow(folder: Path, hint: str) -> str | None:
+    """Run the commands of a hint, as a reader would; returns what it says to compare with then."""
+    command, _, then = hint.removeprefix("a branch: ").removeprefix("a tag: ").partition(", then --since ")
+    first, _, other = command.partition(", or only so many more commits: ")
+    assert (other or first).startswith("git fetch "), hint
+    git(folder, *(other or first).split()[1:])
+    return then or None
+
+
+@pytest.mark.parametrize(
+    ("revision", "number", "expected"),
+    [
+        ("main", 0, {"app", "lone"}),
+        ("origin/main", 0, {"app", "lone"}),
+        ("lone", 1, {"app"}),
+        ("main~1", 0, {"app"}),
+        ("main...", 0, {"app"}),
+        ("HEAD~2", 0, {"app", "lone"}),
+        ("HEAD^", 0, {"app"}),
+        ("@~1^", 0, {"app", "lone"}),
+        ("topic~2", 0, {"app", "lone"}),
+        ("FULL", 0, {"app", "lone"}),
+        ("FULL^", 0, {"app"}),
+        ("SHORT", 0, {"app"}),
+    ],
+)
+def test_what_a_shallow_clone_is_told_to_do_gets_what_it_lacks(
+    history: Path, tmp_path: Path, revision: str, number: int, expected: set[str]
+) -> None:
+    ids = {"FULL": "main", "FULL^": "main^", "SHORT": "lone"}
+    if revision in ids:
+        full = subprocess.check_output(["git", "rev-parse", ids[revision]], cwd=history, text=True).strip()
+        revision = full[:9] if revision == "SHORT" else full
+    shallow = shallow_clone(history, tmp_path)
+    message = refused(shallow, revision)
     assert "this is a shallow clone, which has only the newest commits" in message
-    assert "hint: git fetch --unshallow, or only that commit: git fetch --depth=1 origin HEAD~2" in message
     assert "fetch-depth: 0" in message
+    hints = [line.removeprefix("hint: ") for line in message.splitlines() if line.startswith("hint: ")]
+    assert affected(shallow, follow(shallow, hints[number]) or revision) == expected
+
+
+def test_a_shallow_clone_works_with_what_it_has_and_says_where_it_ends(history: Path, tmp_path: Path) -> None:
+    shallow = shallow_clone(history, tmp_path, depth=2)
+    assert affected(shallow, "HEAD~1") == {"app"}
     git(shallow, "fetch", "--quiet", "--depth=1", "origin", "main:refs/remotes/origin/main")
-    assert affected(shallow, "origin/main") == {"app", "lone"}
-    assert "where this commit left `origin/main`: the clone is shallow" in refused(shallow, "origin/main...")
-    git(shallow, "fetch", "--quiet", "--unshallow", "origin")
-    assert affected(shallow, "HEAD~2") == {"app", "lone"}
+    assert "hint: did you mean `origin/main`?" in refused(shallow, "main"), "no fetch helps where it is there already"
+    message = refused(shallow, "origin/main...")
+    assert "where this commit left `origin/main`: the clone is shallow" in message
+    assert "hint: git fetch --unshallow\n" in message
+    git(shallow, "fetch", "--quiet", "--unshallow")
+    assert affected(shallow, "origin/main...") == {"app"}
+
+
+def test_a_detached_shallow_clone_is_not_told_to_deepen_what_is_no_branch(history: Path, tmp_path: Path) -> None:
+    shallow = shallow_clone(history, tmp_path)
+    git(shallow, "checkout", "--quiet", "--detach")
+    assert "hint: git fetch --unshallow\n" in refused(shallow, "HEAD~1")
+    git(shallow, "fetch", "--quiet", "--unshallow")
+    assert affected(shallow, "HEAD~1") == {"app"}
 
 
 def test_a_linked_worktree_and_a_hooks_variables(history: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -333,6 +394,6 @@ def test_nothing_that_differs_is_success(
     assert run([*command, "--since", "HEAD"]) == 0
     said = capfd.readouterr()
     assert said.out == out or "github" in command
-    assert "no selected target differs from `HEAD`" in said.err or command == ["ls"]
+    assert "no selected target differs from `HEAD`" in said.err
     assert run(["plan", "--since", "HEAD", "--out", "p.json"]) == 3
     assert run(["plan", "--since", "nowhere"]) == 3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import shutil
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,9 @@ from tasker_build.engine.memory import MemoryEngine
 from tasker_build.fingerprint import SCHEMA, Group
 from tasker_build.plan import Action, Kind
 from tasker_build.project import Project
+from tasker_build.spec.model import KINDS
 from tests.conftest import REPOSITORY
+from tests.fixtures import kinds
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -92,3 +95,46 @@ def test_the_frozen_spec_names_every_kind_of_fact(checkout: Path) -> None:
     assert context == {"file", "exec", "link", "meaning"}
     assert {fact.label for fact in facts if fact.label.startswith("#")} == {"# syntax"}
     assert {fact.value.startswith("sha256:") for fact in facts if fact.group is Group.BASE} == {True, False}
+
+
+# What built-in kinds render.
+
+KINDS_HELP = """\
+With this change everyone who uses {names} builds these images again:
+{difference}
+If you did not mean that, find out what changed. If you did, it is a decision: run `python -m tests.fixtures.kinds`, commit what it
+wrote, and say in the notes of the release what is built again and why."""
+
+
+def differences(old: dict[str, Any], new: dict[str, Any]) -> dict[str, str]:
+    """Target → how its instructions differ; what differs otherwise says so."""
+    found = {}
+    for overlay in ("plain", *kinds.OVERLAYS):
+        for name in sorted(old[overlay].keys() | new[overlay].keys()):
+            before, after = old[overlay].get(name), new[overlay].get(name)
+            if before != after:
+                one, other = ([f"{line}\n" for line in row["instructions"]] if row else [] for row in (before, after))
+                lines = [line for line in difflib.ndiff(one, other) if line.startswith(("+ ", "- "))]
+                found[f"{name} ({overlay})"] = "".join(lines) or "the same instructions, another fingerprint\n"
+    return found
+
+
+def test_what_built_in_kinds_render_changes_by_decision() -> None:
+    old: dict[str, Any] = json.loads(kinds.FILE.read_text(encoding="utf-8"))
+    found = differences(old, kinds.frozen())
+    said = "".join(f"{name}\n{text}" for name, text in found.items())
+    assert not found, KINDS_HELP.format(names=", ".join(found), difference=said)
+
+
+def test_the_frozen_kinds_are_all_there_are() -> None:
+    spec = Project.open([FIXTURES / "kinds/stacks.yaml"]).spec
+    assert {target.kind for target in spec.targets.values()} == set(KINDS)
+    builtin = {f"dockerfile/{path.name}" for path in (REPOSITORY / "templates/dockerfile").glob("*.Dockerfile.j2")}
+    assert {target.template_name for target in spec.targets.values()} == builtin
+
+
+def test_an_instruction_that_became_another_is_shown() -> None:
+    old: dict[str, Any] = json.loads(kinds.FILE.read_text(encoding="utf-8"))
+    new = json.loads(json.dumps(old))
+    new["plain"]["postgres"]["instructions"][-1] = "STOPSIGNAL SIGQUIT"
+    assert differences(old, new) == {"postgres (plain)": "- STOPSIGNAL SIGINT\n+ STOPSIGNAL SIGQUIT\n"}

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Rendered by tasker-build from scripts/cleanup.sh.j2: change that or the spec, not this file; body sha256:5687f6bd0c6987c5
+# Rendered by tasker-build from scripts/cleanup.sh.j2: change that or the spec, not this file; body sha256:d391ee9738da6c0f
 # Removes what belongs to tasker, and nothing else, after showing it and asking.
 #
 # cleanup.sh [level] [--yes] [--confirm WORD]      default: basic
@@ -48,6 +48,7 @@ case "${level}" in
         ;;
 esac
 
+# An empty list counts as unset in the bash of macOS (3.2), hence ${list[@]+…} below.
 projects=(tasker-integration tasker-development tasker-production tasker-db)
 networks=(tasker-integration-network tasker-development-network tasker-production-network tasker-dev-database tasker-integration_default tasker-development_default tasker-production_default tasker-db_default)
 volumes=(tasker-integration-postgres-data tasker-dev-postgres-data tasker-prod-postgres-data tasker-dev-database-data)
@@ -79,13 +80,13 @@ list() { # containers|networks|volumes|images: what is there of ours, one a line
     case "$1" in
         containers)
             # Images that compose built carry its project label, and so does whatever runs from them: the number is on containers only.
-            for name in "${projects[@]}"; do
+            for name in ${projects[@]+"${projects[@]}"}; do
                 docker ps --all --filter label=com.docker.compose.container-number --filter "label=com.docker.compose.project=${name}" --format '{{.Names}}'
             done
             ;;
-        networks) for name in "${networks[@]}"; do if docker network inspect "${name}" >/dev/null 2>&1; then echo "${name}"; fi; done ;;
-        volumes) for name in "${volumes[@]}"; do if docker volume inspect "${name}" >/dev/null 2>&1; then echo "${name}"; fi; done ;;
-        images) for name in "${repositories[@]}"; do docker image ls "${name}" --format '{{.Repository}}:{{.Tag}}' | grep -v '<none>' || true; done ;;
+        networks) for name in ${networks[@]+"${networks[@]}"}; do if docker network inspect "${name}" >/dev/null 2>&1; then echo "${name}"; fi; done ;;
+        volumes) for name in ${volumes[@]+"${volumes[@]}"}; do if docker volume inspect "${name}" >/dev/null 2>&1; then echo "${name}"; fi; done ;;
+        images) for name in ${repositories[@]+"${repositories[@]}"}; do docker image ls "${name}" --format '{{.Repository}}:{{.Tag}}' | grep -v '<none>' || true; done ;;
     esac
 }
 
@@ -109,16 +110,15 @@ case "${level}" in
 esac
 found=()
 data=false
-for kind in "${kinds[@]}"; do
-    mapfile -t names < <(list "${kind}")
-    for name in "${names[@]}"; do
+for kind in ${kinds[@]+"${kinds[@]}"}; do
+    while IFS= read -r name; do
         found+=("${kind}"$'\t'"${name}")
         [[ "${kind}" != volumes ]] || data=true
-    done
+    done < <(list "${kind}")
 done
 if [[ -n "${found[*]:-}" ]]; then
     echo "would remove:"
-    printf '  %s\n' "${found[@]}"
+    printf '  %s\n' ${found[@]+"${found[@]}"}
 elif [[ "${level}" != cache && "${level}" != deep ]]; then
     echo "nothing of tasker is here"
     exit 0
@@ -135,12 +135,12 @@ else
     agree "Remove it?"
 fi
 
-for kind in "${kinds[@]}"; do
+for kind in ${kinds[@]+"${kinds[@]}"}; do
     names=()
-    for row in "${found[@]}"; do
+    for row in ${found[@]+"${found[@]}"}; do
         [[ "${row}" != "${kind}"$'\t'* ]] || names+=("${row#*$'\t'}")
     done
-    remove "${kind}" "${names[@]}"
+    remove "${kind}" ${names[@]+"${names[@]}"}
 done
 case "${level}" in
     cache) docker builder prune --force ;;

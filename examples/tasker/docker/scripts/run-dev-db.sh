@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Rendered by tasker-build from scripts/run-db.sh.j2: change that or the spec, not this file; body sha256:8f7012e584b2f710
+# Rendered by tasker-build from scripts/run-db.sh.j2: change that or the spec, not this file; body sha256:fb5b21565fda608a
 # Only the database of the db environment, for programs that run outside of containers.
 #
 # run-dev-db.sh [command]
@@ -28,13 +28,18 @@ case "${1:-}" in
         ;;
 esac
 
-# `docker compose` where it is, the older `docker-compose` otherwise.
+# `docker compose` where it is, a `docker-compose` of the same kind otherwise.
 if docker compose version >/dev/null 2>&1; then
     compose() { docker compose "$@"; }
 elif command -v docker-compose >/dev/null 2>&1; then
     compose() { docker-compose "$@"; }
 else
     echo "error: neither 'docker compose' nor 'docker-compose' is installed" >&2
+    exit 4
+fi
+compose_version=$(compose version --short 2>/dev/null || true)
+if [[ "${compose_version}" =~ ^v?([0-9]+)\.([0-9]+) ]] && ((BASH_REMATCH[1] * 1000 + BASH_REMATCH[2] < 2022)); then
+    echo "error: compose ${compose_version} is too old: these files need 2.22 or newer" >&2
     exit 4
 fi
 
@@ -46,7 +51,7 @@ database=tasker_rust_test
 user=tasker
 volume=tasker-dev-database-data
 project=tasker-db
-backups=${BACKUPS:-backups}
+backups=${BACKUPS:-${PWD}/backups}
 
 agree() { # QUESTION [WORD]
     local answer
@@ -82,13 +87,24 @@ up() {
     fi
 }
 
+# The host's port: the one that was published, or the one that would be.
+port() {
+    local at
+    at=$(stack port postgres 5432 2>/dev/null) || at=''
+    at=${at##*:}
+    if [[ "${at:-0}" == 0 ]]; then at=${POSTGRES_PORT:-5432}; fi
+    echo "${at}"
+}
+
 start() {
+    local at
     up
+    at=$(port)
     cat <<CONNECTION
 
 PostgreSQL is ready.
-  DATABASE_URL=postgresql://tasker:tasker@localhost:${POSTGRES_PORT:-5432}/tasker_rust_test
-  host localhost, port ${POSTGRES_PORT:-5432}, database tasker_rust_test, user tasker, password tasker
+  DATABASE_URL=postgresql://tasker:tasker@localhost:${at}/tasker_rust_test
+  host localhost, port ${at}, database tasker_rust_test, user tasker, password tasker
   extensions: $(sql "${database}" "SELECT string_agg(extname, ', ' ORDER BY extname) FROM pg_extension WHERE extname <> 'plpgsql'")
 
   try:   ./scripts/run-dev-db.sh test
@@ -118,12 +134,14 @@ test_database() {
 }
 
 status() {
+    local at
+    at=$(port)
     stack ps --all
     if inside pg_isready -h 127.0.0.1 -U "${user}" -d "${database}"; then :; else echo "the database is not ready"; fi
-    if (exec 3<>"/dev/tcp/127.0.0.1/${POSTGRES_PORT:-5432}") 2>/dev/null; then
-        echo "port ${POSTGRES_PORT:-5432} answers"
+    if (exec 3<>"/dev/tcp/127.0.0.1/${at}") 2>/dev/null; then
+        echo "port ${at} answers"
     else
-        echo "port ${POSTGRES_PORT:-5432} does not answer"
+        echo "port ${at} does not answer"
     fi
 }
 
@@ -180,7 +198,10 @@ reset() {
 
 restore() {
     local from=${1:-}
-    [[ -n "${from}" && -s "${from}" ]] || { echo "error: restore needs a dump file" >&2; exit 1; }
+    [[ -n "${from}" ]] || { echo "error: restore needs a dump file: restore FILE" >&2; exit 1; }
+    # As seen from where this was called.
+    [[ "${from}" == /* ]] || from=${OLDPWD}/${from}
+    [[ -f "${from}" && -s "${from}" ]] || { echo "error: no dump: there is no such file, or nothing in it: ${from}" >&2; exit 1; }
     shift
     while [[ $# -gt 0 ]]; do
         case "$1" in
@@ -204,6 +225,8 @@ restore() {
     sql postgres "DROP DATABASE IF EXISTS restoring WITH (FORCE)"
     sql postgres "CREATE DATABASE restoring OWNER ${user}"
     inside pg_restore -U "${user}" -d restoring --exit-on-error <"${from}"
+    # The dump of an older image's database is brought up to date, where the image knows how.
+    inside sh -c 'if command -v database-adopt >/dev/null; then database-adopt restoring; fi'
     sql postgres "DROP DATABASE ${database} WITH (FORCE)"
     sql postgres "ALTER DATABASE restoring RENAME TO ${database}"
     echo "restored ${from}"

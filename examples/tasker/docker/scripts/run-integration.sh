@@ -1,7 +1,14 @@
 #!/usr/bin/env bash
-# Rendered by tasker-build from scripts/run-stack.sh.j2: change that or the spec, not this file; body sha256:f15bc3b3364a9f46
+# Rendered by tasker-build from scripts/run-stack.sh.j2: change that or the spec, not this file; body sha256:2b050e9b600d0e51
 # Starts the integration environment: builds what is missing, waits until everything is healthy, then says where it is.
+#
+# run-integration.sh [--version TAG] [--pull] [--no-build]
+#   --version TAG   run the images of that version, and build nothing
+#   --pull          fetch the images from their registry first, and build nothing
+#   --no-build      run the images that are here, and build nothing; so it is where an X_IMAGE variable names one
+#
 # WAIT_TIMEOUT is the time to become healthy in seconds, 300 where it is not set.
+# COMPOSE_PROFILES=workers starts the optional services, too.
 set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -14,12 +21,69 @@ case "${1:-}" in
         ;;
 esac
 
-if [[ $# -gt 0 ]]; then
-    echo "error: unknown argument '$1'" >&2
-    exit 1
-fi
+version=latest
+build=true
+pull=false
+while (($# > 0)); do
+    case "$1" in
+        -h | --help)
+            say_usage
+            exit 0
+            ;;
+        --version | --version=*)
+            if [[ "$1" == --version ]]; then
+                version=${2:-}
+                shift
+            else
+                version=${1#--version=}
+            fi
+            if [[ ! "${version}" =~ ^[A-Za-z0-9_][A-Za-z0-9_.-]{0,100}$ ]]; then
+                echo "error: --version takes an image tag, not '${version}'" >&2
+                exit 1
+            fi
+            build=false
+            ;;
+        --pull)
+            pull=true
+            build=false
+            ;;
+        --no-build) build=false ;;
+        *)
+            echo "error: unknown argument '$1'; --help shows what there is" >&2
+            exit 1
+            ;;
+    esac
+    shift
+done
 
-# `docker compose` where it is, the older `docker-compose` otherwise.
+images=()
+pinned=()
+image() { # VARIABLE REFERENCE [PROFILE…]
+    local variable=$1 reference=$2 profile wanted=true
+    shift 2
+    # An optional service counts where one of its profiles is asked for.
+    if (($# > 0)); then
+        wanted=false
+        for profile in "$@" '*'; do
+            [[ ",${COMPOSE_PROFILES:-}," != *",${profile},"* ]] || wanted=true
+        done
+    fi
+    [[ "${wanted}" == true ]] || return 0
+    if [[ -n "${!variable:-}" ]]; then
+        build=false
+        reference=${!variable}
+    fi
+    images+=("${reference}")
+    pinned+=("${variable}=${reference}")
+}
+image TASKER_PGMQ_IMAGE jcoletaylor/tasker-pgmq:"${version}"
+image TASKER_WORKER_RUST_IMAGE jcoletaylor/tasker-worker-rust:"${version}"
+image TASKER_ORCHESTRATION_IMAGE jcoletaylor/tasker-orchestration:"${version}"
+image TASKER_WORKER_RUBY_IMAGE jcoletaylor/tasker-worker-ruby:"${version}" workers ruby
+image TASKER_WORKER_PYTHON_IMAGE jcoletaylor/tasker-worker-python:"${version}" workers python
+image TASKER_WORKER_WASM_IMAGE jcoletaylor/tasker-worker-wasm:"${version}" workers wasm
+
+# `docker compose` where it is, a `docker-compose` of the same kind otherwise.
 if docker compose version >/dev/null 2>&1; then
     compose() { docker compose "$@"; }
 elif command -v docker-compose >/dev/null 2>&1; then
@@ -28,10 +92,30 @@ else
     echo "error: neither 'docker compose' nor 'docker-compose' is installed" >&2
     exit 4
 fi
+compose_version=$(compose version --short 2>/dev/null || true)
+if [[ "${compose_version}" =~ ^v?([0-9]+)\.([0-9]+) ]] && ((BASH_REMATCH[1] * 1000 + BASH_REMATCH[2] < 2022)); then
+    echo "error: compose ${compose_version} is too old: these files need 2.22 or newer" >&2
+    exit 4
+fi
 
+how=(--build)
+if [[ "${build}" == false ]]; then
+    how=(--no-build)
+    # An empty list counts as unset in the bash of macOS (3.2).
+    [[ -z "${pinned[*]:-}" ]] || export "${pinned[@]}"
+    for reference in ${images[@]+"${images[@]}"}; do
+        if [[ "${pull}" == true ]]; then
+            docker pull --quiet "${reference}"
+        elif ! docker image inspect "${reference}" >/dev/null 2>&1; then
+            echo "error: ${reference} is not here" >&2
+            echo "hint: --pull fetches images, ./scripts/build-images.sh all TAG builds them" >&2
+            exit 1
+        fi
+    done
+fi
 echo "Starting the integration environment from $(pwd)/docker-compose.integration.yml"
 # compose would ask whether to recreate a volume that another layout made, and lose its data: nobody is there to say yes.
-if ! compose -f docker-compose.integration.yml up --build --detach --wait --wait-timeout "${WAIT_TIMEOUT:-300}" </dev/null; then
+if ! compose -f docker-compose.integration.yml up "${how[@]}" --detach --wait --wait-timeout "${WAIT_TIMEOUT:-300}" </dev/null; then
     compose -f docker-compose.integration.yml logs --tail 20 >&2
     echo "error: the integration environment did not become healthy" >&2
     exit 1
@@ -44,9 +128,11 @@ ENDPOINTS
 printf '  %s\n' "PostgreSQL     postgresql://tasker:tasker@localhost:${POSTGRES_PORT:-5432}/tasker_integration"
 printf '  %s\n' "Orchestration  http://localhost:${ORCHESTRATION_PORT:-8080}   (health: /ready)"
 printf '  %s\n' "Rust worker    http://localhost:${WORKER_PORT:-8081}   (health: /health/ready)"
-cat <<'NEXT'
-
-  tests:  (cd .. && cargo test --all-features -- docker_integration)
-  logs:   docker compose -f docker-compose.integration.yml logs -f orchestration
-  stop:   docker compose -f docker-compose.integration.yml down
-NEXT
+echo
+printf '  %s\n' "tests:  (cd .. && cargo test --all-features -- docker_integration)"
+printf '  %s\n' "logs:   docker compose -f docker-compose.integration.yml logs -f orchestration"
+printf '  %s\n' "stop:   docker compose -f docker-compose.integration.yml down"
+if [[ "${build}" == false ]]; then
+    printf '\n  Before another "up", which would run other images otherwise:\n'
+    printf '    export %s\n' ${pinned[@]+"${pinned[@]}"}
+fi

@@ -1,4 +1,4 @@
-# Rendered by tasker-build from dockerfile/cargo-chef.Dockerfile.j2: change that or the spec, not this file; body sha256:ff82bf77f2b6ca8a
+# Rendered by tasker-build from dockerfile/cargo-chef.Dockerfile.j2: change that or the spec, not this file; body sha256:b74be96afd8ebfb0
 # The common Rust builder: toolchain, cargo-chef and every dependency, compiled. It ends before sources are copied, so
 # editing code never rebuilds it; a change in a manifest or in Cargo.lock does.
 ARG RUST_IMAGE=rust:1.89-trixie
@@ -12,6 +12,8 @@ RUN --mount=type=secret,id=ca_bundle --mount=type=secret,id=cargo_jobs \
     fi \
     && if [ -s /run/secrets/cargo_jobs ]; then CARGO_BUILD_JOBS=$(cat /run/secrets/cargo_jobs); export CARGO_BUILD_JOBS; fi \
     && cargo install --locked cargo-chef@0.1.78 \
+    && echo "ada7988681f22918824509059546e0f7bc937eef4f857e30e23d871fa2ef76fc  $(find "${CARGO_HOME}/registry/cache" -name cargo-chef-0.1.78.crate -print -quit)" > /tmp/chef \
+    && sha256sum --check /tmp/chef && rm /tmp/chef \
     && rm -rf "${CARGO_HOME}/registry"
 
 # The compiler cache, from a stage of its own: what installs it stays there.
