@@ -370,11 +370,19 @@ def _familiar_digest(text: str) -> str:
     return f"{familiar(name)}@{digest}"
 
 
+def _is_called(image: Image, reference: str) -> bool:
+    """Whether a reference, with a digest or without, is a name of an image."""
+    name, _, digest = reference.partition("@")
+    return f"{familiar(name)}@{digest}" in map(_familiar_digest, image.digests) if digest else reference in image.references
+
+
 def origin(image: Image, situation: Situation) -> Origin:
     """Say which target an image is of, whether it is ours, and what it was made from."""
     label = image.label
     if label is None:
-        return Origin(image=image, ours=False, verdict="it carries no label of ours", current=False, stands_on=(), known=None)
+        base = next((name for name, reference in situation.spec.bases.items() if _is_called(image, reference)), None)
+        verdict = "it carries no label of ours" + (f"; it is the base `{base}`" if base else "")
+        return Origin(image=image, ours=False, verdict=verdict, current=False, stands_on=(), known=None)
     unique = f"{UNIQUE_TAG}{label.fingerprint[:12]}"
     name = next((name for name in situation.wanted if name == label.target), None)
     item = situation.wanted[name] if name is not None else None

@@ -271,7 +271,7 @@ def _verdict(plan: Plan, events: Sequence[Event], seconds: float, *, to_stderr: 
 
 
 def _summarise(project: Project, run: Path, summary: object) -> None:
-    """Keep what came of a run; where BuildKit did not bear the plan out, that is our defect, and nobody should have to look for it."""
+    """Keep what came of a run, and say where BuildKit did not bear the plan out: that is our defect."""
     from tasker_build.explain import judge_run, wrong_guesses  # noqa: PLC0415
 
     project.records.summarise(run, summary)

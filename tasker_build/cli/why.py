@@ -52,7 +52,7 @@ def command(settings: Settings, what: tuple[str, ...], steps: bool, form: str, v
     if not what:
         return _run(project, form)
     name = next((name for name in project.order if name == what[0]), None)
-    base = _source(project, what[0]) if name is None and not steps else None
+    base = _source(project, what[0]) if name is None and not steps and "@" not in what[0] else None  # a digest is an image's
     if base is not None and base in project.spec.bases:
         found_base = _base(project, base)
         _say(form, why.base_text(found_base), why.base_data(found_base))

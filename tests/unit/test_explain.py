@@ -302,7 +302,9 @@ def test_what_only_carries_our_label_is_not_ours(root: Path, engine: TinyEngine)
     found = come(root, engine, reference)
     assert not found.ours
     assert "the image built here under that tag was another" in found.verdict
-    assert come(root, engine, BASE).verdict == "it carries no label of ours"
+    assert come(root, engine, BASE).verdict == "it carries no label of ours; it is the base `debian`"
+    engine.put("theirs", ["theirs:1"], None)
+    assert come(root, engine, "theirs:1").verdict == "it carries no label of ours"
 
 
 def test_an_image_that_is_not_here_or_not_one(root: Path, engine: TinyEngine) -> None:
