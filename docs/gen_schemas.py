@@ -51,6 +51,7 @@ PREVIEW: Schema = {
     "changed": said(FLAG, "whether applying the plan would do anything"),
     "steps": {"type": "array", "items": {"$ref": "#/$defs/step"}},
 }
+GUESSES = rows(target=TEXT, verdict={"enum": ["needless", "missed"]}, message=TEXT)
 UNCOMMITTED = said(maybe(FLAG), "files were not as that commit has them; null: no commit is known")
 STANDING = rows(
     name=said(TEXT, "a target, or the reference of a base"),
@@ -151,6 +152,10 @@ def schemas() -> dict[str, Schema]:
                         "seconds": said(SECONDS, "built: how long it took"),
                         "run": said(COUNT, "built: steps that ran"),
                         "cached": said(COUNT, "built: steps that BuildKit had"),
+                        "as_before": said(
+                            {"type": ["boolean", "null"]},
+                            "built, no step ran: but for its label it is the image it was to differ from",
+                        ),
                         "sccache": said(
                             maybe(record(requests=COUNT, hits=COUNT, misses=COUNT)), "built: what the compiler cache told"
                         ),
@@ -322,12 +327,21 @@ def _why() -> Schema:
         predicted=maybe(record(action=TEXT, reasons=TEXTS)),
         steps=STEPS_RUN,
         first_run=said({"type": ["integer", "null"]}, "index of its first step that was not cached"),
-        wrong_guesses=rows(target=TEXT, verdict={"enum": ["needless", "missed"]}, message=TEXT),
+        wrong_guesses=GUESSES,
+    )
+    run = record(
+        **head,
+        kind={"const": "run"},
+        run=said(WORD, "null: no run recorded here built anything"),
+        revision=WORD,
+        uncommitted=UNCOMMITTED,
+        targets={"type": "array", "items": steps},
+        wrong_guesses=GUESSES,
     )
     return _titled(
         "why",
-        "What `why --format json` prints: `why TARGET`, `why state:STATE`, `why A B`, `why BASE`, `why IMAGE` and `why --steps TARGET`.",
-    ) | {"oneOf": [target, targets, path, base, image, steps]}
+        "What `why --format json` prints: `why TARGET`, `why state:STATE`, `why A B`, `why BASE`, `why IMAGE` and `why --steps [TARGET]`.",
+    ) | {"oneOf": [target, targets, path, base, image, steps, run]}
 
 
 def _lock() -> Schema:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tasker_build.build import CompilerCache, StepResult
-    from tasker_build.engine.api import Engine
+    from tasker_build.engine.api import Engine, Image
     from tasker_build.plan import Plan
     from tasker_build.project import Project
     from tasker_build.spec.model import TargetName
@@ -90,6 +90,7 @@ class Built:
     steps_cached: int
     steps: tuple[StepResult, ...] = ()  # its own and its parents'
     compiler_cache: CompilerCache | None = None
+    as_before: bool | None = None  # where no step ran: the image is but for its label the one that it was to differ from
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -282,10 +283,10 @@ class Executor:
         if code != 0:
             return Failed(target=name, failure=explain_failure(self.project, active.build, code), seconds=seconds)
         try:
-            image_id = self._verify(active.step)
+            image = self._verify(active.step)
         except TaskerBuildError as error:
             return Failed(target=name, failure=Failure(message=error.message, log=str(active.build.paths.log)), seconds=seconds)
-        self.ids[name] = image_id
+        image_id = self.ids[name] = image.id
         if self._redoes(active.step):
             self.redone.add(active.step.unique_reference)
         self.project.records.remember(
@@ -302,10 +303,11 @@ class Executor:
             steps_run=ran,
             steps_cached=len(reused),
             steps=step_results(active.build),
+            as_before=self._is_as_before(active.step, image) if not ran else None,
             compiler_cache=compiler_cache(active.build, name),
         )
 
-    def _verify(self, step: Step) -> str:
+    def _verify(self, step: Step) -> Image:
         """A build that exits 0 is not yet an image: look at it, then give it its names for people.
 
         Raises:
@@ -320,7 +322,12 @@ class Executor:
             raise BuildError(f"{step.unique_reference} does not carry the label it was built with")
         for tag in step.tags:
             self.engine.tag(image.id, f"{step.image}:{tag}")
-        return image.id
+        return image
+
+    def _is_as_before(self, step: Step, image: Image) -> bool | None:
+        """Whether an image is but for its label the one that it was to differ from; None: that one is not here any more."""
+        before = self.engine.image(step.against) if step.against else None
+        return before.content == image.content if before is not None else None
 
     def _stop_all(self) -> None:
         """End every child; a second interrupt while waiting kills at once."""

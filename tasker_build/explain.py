@@ -12,14 +12,15 @@ from tasker_build.engine.api import UNIQUE_TAG
 from tasker_build.errors import Problem, SelectionError
 from tasker_build.fingerprint import Group, differences, hunk_lines, hunks
 from tasker_build.plan import UNCOMMITTED, Action, Kind, Reason, dockerfile_reason, preference, shown, unique_reference
+from tasker_build.spec.names import TargetName
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from tasker_build.engine.api import Image
     from tasker_build.fingerprint import Difference
     from tasker_build.plan import Known, Observed, Plan, Step, Wanted
-    from tasker_build.spec.model import Spec, TargetName
+    from tasker_build.spec.model import Spec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -369,11 +370,19 @@ def _familiar_digest(text: str) -> str:
     return f"{familiar(name)}@{digest}"
 
 
+def _is_called(image: Image, reference: str) -> bool:
+    """Whether a reference, with a digest or without, is a name of an image."""
+    name, _, digest = reference.partition("@")
+    return f"{familiar(name)}@{digest}" in map(_familiar_digest, image.digests) if digest else reference in image.references
+
+
 def origin(image: Image, situation: Situation) -> Origin:
     """Say which target an image is of, whether it is ours, and what it was made from."""
     label = image.label
     if label is None:
-        return Origin(image=image, ours=False, verdict="it carries no label of ours", current=False, stands_on=(), known=None)
+        base = next((name for name, reference in situation.spec.bases.items() if _is_called(image, reference)), None)
+        verdict = "it carries no label of ours" + (f"; it is the base `{base}`" if base else "")
+        return Origin(image=image, ours=False, verdict=verdict, current=False, stands_on=(), known=None)
     unique = f"{UNIQUE_TAG}{label.fingerprint[:12]}"
     name = next((name for name in situation.wanted if name == label.target), None)
     item = situation.wanted[name] if name is not None else None
@@ -441,9 +450,8 @@ class StepReport:
         return next((i for i, row in enumerate(self.rows) if row.target == self.target and not row.cached), None)
 
 
-_CHANGES = frozenset(
-    kind.value for kind in (Kind.SPEC, Kind.TEMPLATE, Kind.CONTEXT, Kind.ARG, Kind.BASE, Kind.TOOL, Kind.SECRET, Kind.PARENT)
-)
+_OWN_CHANGES = frozenset(kind.value for kind in (Kind.SPEC, Kind.TEMPLATE, Kind.CONTEXT, Kind.ARG))
+"""What a target itself is made from. A parent, base or tool may come out as it was, and BuildKit knows no version of a secret."""
 _KEPT = frozenset({"keep", "retag"})
 
 
@@ -456,6 +464,24 @@ def judge_steps(name: TargetName, runs: Iterator[tuple[str, Any]]) -> StepReport
         except (StopIteration, KeyError, TypeError, ValueError, AttributeError):
             continue
     return None
+
+
+def judge_run(runs: Iterator[tuple[str, Any]]) -> tuple[StepReport, ...]:
+    """Compare plan and outcome of everything that the last run with a build built; empty where there is none."""
+    for run, summary in runs:
+        try:
+            rows = [row for row in summary["results"] if "steps" in row]
+            if rows:
+                return tuple(_judge(TargetName(row["target"]), run, summary, row) for row in rows)
+        except (StopIteration, KeyError, TypeError, ValueError, AttributeError):
+            continue
+    return ()
+
+
+def wrong_guesses(reports: Iterable[StepReport]) -> tuple[Guess, ...]:
+    """Each wrong guess of several reports, once: a parent's may have shown in the builds of all of its children."""
+    found = {(guess.target, guess.verdict): guess for report in reports for guess in reversed(report.wrong)}
+    return tuple(found.values())
 
 
 def _judge(name: TargetName, run: str, summary: Mapping[str, Any], result: Mapping[str, Any]) -> StepReport:
@@ -473,22 +499,33 @@ def _judge(name: TargetName, run: str, summary: Mapping[str, Any], result: Mappi
         action=str(step["action"]),
         reasons=reasons,
         rows=rows,
-        wrong=tuple(_wrong_guesses(name, reasons, rows, planned)),
+        wrong=tuple(_wrong_guesses(name, reasons, rows, planned, as_before=result.get("as_before") is True)),
     )
 
 
 def _wrong_guesses(
-    name: TargetName, reasons: Sequence[str], rows: Sequence[StepRow], planned: Mapping[str, Mapping[str, Any]]
+    name: TargetName,
+    reasons: Sequence[str],
+    rows: Sequence[StepRow],
+    planned: Mapping[str, Mapping[str, Any]],
+    *,
+    as_before: bool,
 ) -> Iterator[Guess]:
     own = [row for row in rows if row.target == name]
-    # An image that was not there has to be made again, cached or not: that is no guess about its content.
+    # BuildKit may have the steps from another build, by compose or some time ago; only what came out as before was no change.
     reasons = [kind for kind in reasons if kind != Kind.FAILED_BEFORE.value]
-    if own and all(row.cached for row in own) and reasons and set(reasons) <= _CHANGES:
-        why = f"predicted to change ({', '.join(reasons)}), and BuildKit had every one of its {len(own)} steps"
-        end = "; the parent came out as before" if set(reasons) == {Kind.PARENT.value} else ""
-        yield Guess(target=name, verdict="needless", message=why + end)
+    if as_before and all(row.cached for row in own) and reasons and set(reasons) <= _OWN_CHANGES:
+        message = (
+            f"predicted to change ({', '.join(reasons)}), and BuildKit had all of its steps; the image is the same as before"
+        )
+        yield Guess(target=name, verdict="needless", message=message)
     for ancestor in dict.fromkeys(row.target for row in rows if row.target != name):
         ran = [row for row in rows if row.target == ancestor and not row.cached]
-        if ran and str(planned.get(ancestor, {}).get("action", "keep")) in _KEPT:
+        # Where not even its first step was there, it is BuildKit's cache that is gone.
+        if (
+            ran
+            and ran[0] != next(row for row in rows if row.target == ancestor)
+            and str(planned.get(ancestor, {}).get("action", "keep")) in _KEPT
+        ):
             message = f"predicted to be kept, and {len(ran)} of its steps ran for `{name}`: {ran[0].name}"
             yield Guess(target=ancestor, verdict="missed", message=message)

@@ -94,6 +94,7 @@ class Step:
     tags: tuple[str, ...] = ()  # tags for people
     image_id: str | None = None  # of the image to keep or retag
     needed_by_selection: bool = False
+    against: str = field(default="", compare=False)  # id of the image that its reasons speak of, where one is built
 
     @property
     def unique_reference(self) -> str:
@@ -283,7 +284,8 @@ class _Planner:
         match = next(
             (image for image in images if image.label and (image.label.fingerprint, image.label.platform) == wanted), None
         )
-        reasons = tuple(sorted(self._reasons(item, images, match), key=lambda reason: list(Kind).index(reason.kind)))
+        latest = match or self._latest(item, images)
+        reasons = tuple(sorted(self._reasons(item, latest, match), key=lambda reason: list(Kind).index(reason.kind)))
         if any(reason.kind is not Kind.TAG for reason in reasons):
             # What is built is tagged anyway.
             reasons = tuple(reason for reason in reasons if reason.kind is not Kind.TAG)
@@ -301,6 +303,7 @@ class _Planner:
             image=item.image,
             tags=item.tags,
             image_id=match.id if match and keeps else None,
+            against=latest.id if latest and action.builds else "",
         )
 
     @staticmethod
@@ -314,7 +317,7 @@ class _Planner:
             return Action.CASCADE
         return Action.CREATE if kinds & {Kind.NEW, Kind.MISSING} else Action.REBUILD
 
-    def _reasons(self, item: Wanted, images: Sequence[Image], match: Image | None) -> Iterator[Reason]:
+    def _reasons(self, item: Wanted, latest: Image | None, match: Image | None) -> Iterator[Reason]:
         if item.name in self.forced:
             yield Reason(kind=Kind.FORCED, evidence="asked for on the command line")
         if not self.observed.asked:
@@ -325,7 +328,6 @@ class _Planner:
             yield from self._standing(item, match)
             yield from self._age(item, match)
             return
-        latest = self._latest(item, images)
         if latest is not None:
             yield from self._age(item, latest)
         known = self.known.get((item.name, item.facts.fingerprint))

@@ -115,7 +115,7 @@ def command(
         events = _follow(executor, progress)
         code = _exit_code(events)
         summary = apply_document(plan, project.head.project, events, run=run.name, revision=revision, exit_code=code)
-        project.records.summarise(run, summary)
+        _summarise(project, run, summary)
         _verdict(plan, events, time.monotonic() - began, to_stderr=form == "json")
         _push(engine, plan, wanted=push and code == Exit.OK)
     if form == "json":
@@ -268,6 +268,16 @@ def _verdict(plan: Plan, events: Sequence[Event], seconds: float, *, to_stderr: 
     for event in events:
         if isinstance(event, Failed):
             click.echo("\n" + failure_text(event.target, event.failure), err=True)
+
+
+def _summarise(project: Project, run: Path, summary: object) -> None:
+    """Keep what came of a run, and say where BuildKit did not bear the plan out: that is our defect."""
+    from tasker_build.explain import judge_run, wrong_guesses  # noqa: PLC0415
+
+    project.records.summarise(run, summary)
+    if wrong := wrong_guesses(judge_run(iter([(run.name, summary)]))):
+        names = ", ".join(dict.fromkeys(guess.target for guess in wrong))
+        click.echo(f"note: the plan guessed wrong of {names}: `tasker-build why --steps` says what", err=True)
 
 
 @contextmanager

@@ -25,8 +25,12 @@ if TYPE_CHECKING:
 
 
 @click.command("why")
-@click.argument("what", metavar="TARGET | BASE | A B | IMAGE | state:STATE", nargs=-1, required=True)
-@click.option("--steps", is_flag=True, help="Set the last run's prediction beside what BuildKit did.")
+@click.argument("what", metavar="TARGET | BASE | A B | IMAGE | state:STATE", nargs=-1)
+@click.option(
+    "--steps",
+    is_flag=True,
+    help="Set the last run's prediction beside what BuildKit did; of everything it built, or of one target.",
+)
 @format_option("text", "json")
 @click.option("--version", "version", default="latest", help="Version for image tags.")
 @click.pass_obj
@@ -34,8 +38,8 @@ def command(settings: Settings, what: tuple[str, ...], steps: bool, form: str, v
     from tasker_build.view import why  # noqa: PLC0415
 
     by_state = asks_for_state(what) and not steps
-    if not by_state and (len(what) > 2 or (steps and len(what) != 1)):  # noqa: PLR2004
-        raise click.UsageError("name one target, base or image, or two of them; --steps goes with one target")
+    if not by_state and (len(what) > 2 or (steps and len(what) > 1) or not (steps or what)):  # noqa: PLR2004
+        raise click.UsageError("name one target, base or image, or two of them; --steps goes with one target or none")
     project = settings.project(version)
     if by_state:
         _explain_all(project, chosen(project, what, (), None, states_of(project)) or (), form)
@@ -45,15 +49,16 @@ def command(settings: Settings, what: tuple[str, ...], steps: bool, form: str, v
         path, roles = _path(project, one, other)
         _say(form, why.path_text(path, one, other, roles), why.path_data(path, one, other, roles))
         return Exit.OK
+    if not what:
+        return _run(project, form)
     name = next((name for name in project.order if name == what[0]), None)
-    base = _source(project, what[0]) if name is None and not steps else None
+    base = _source(project, what[0]) if name is None and not steps and "@" not in what[0] else None  # a digest is an image's
     if base is not None and base in project.spec.bases:
         found_base = _base(project, base)
         _say(form, why.base_text(found_base), why.base_data(found_base))
         return Exit.OK
     if steps:
-        _steps(project, name or _target(project, what[0]), form)
-        return Exit.OK
+        return _steps(project, name or _target(project, what[0]), form)
     if name is None and not _may_be_image(project, what[0]):
         _target(project, what[0])
     situation = _situation(project)
@@ -196,12 +201,23 @@ def _base(project: Project, name: str) -> Base:
     )
 
 
-def _steps(project: Project, name: TargetName, form: str) -> None:
+def _run(project: Project, form: str) -> Exit:
+    """Judge the last run; a wrong guess is a failure, so that a script can tell."""
+    from tasker_build.explain import judge_run, wrong_guesses  # noqa: PLC0415
+    from tasker_build.view.why import run_data, run_text  # noqa: PLC0415
+
+    reports = judge_run(project.records.summaries())
+    _say(form, run_text(reports), run_data(reports))
+    return Exit.FAILED if wrong_guesses(reports) else Exit.OK
+
+
+def _steps(project: Project, name: TargetName, form: str) -> Exit:
     from tasker_build.explain import judge_steps  # noqa: PLC0415
     from tasker_build.view.why import no_steps_data, steps_data, steps_text  # noqa: PLC0415
 
     report = judge_steps(name, project.records.summaries())
     if report is None:
         _say(form, f"no run recorded here built {name}", no_steps_data(name))
-    else:
-        _say(form, steps_text(report), steps_data(report))
+        return Exit.OK
+    _say(form, steps_text(report), steps_data(report))
+    return Exit.FAILED if report.wrong else Exit.OK

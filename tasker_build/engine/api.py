@@ -72,6 +72,7 @@ class Image:
     label: ImageLabel | None
     created: int = 0  # seconds since 1970
     digests: tuple[str, ...] = ()  # name@sha256:…: what registries call it
+    content: str = ""  # digest of its layers and settings without our label; only of one that was asked for by its name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +97,7 @@ class Engine(Protocol):
         """Every image that has a name, a registry's digest or our label: one round trip."""
 
     def image(self, reference: str) -> Image | None:
-        """The image of that name with its label, or None."""
+        """The image of that name or id with its label, or None."""
 
     def identity(self) -> str:
         """Its own id, the same whatever endpoint it is reached by: a round trip of its own."""

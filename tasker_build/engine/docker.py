@@ -10,6 +10,8 @@ import functools
 import json
 import os
 import socket
+from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -54,7 +56,12 @@ class DockerEngine:
         raw = self._get(f"/images/{quote(reference, safe='/:@')}/json", missing_is_none=True)
         if raw is None:
             return None
-        return _image({**raw, "Labels": (raw.get("Config") or {}).get("Labels"), "Created": 0})
+        config = raw.get("Config") or {}
+        labels = config.get("Labels") or {}
+        others = {name: value for name, value in labels.items() if name != LABEL}
+        content = json.dumps([(raw.get("RootFS") or {}).get("Layers"), config | {"Labels": others}], sort_keys=True)
+        image = _image({**raw, "Labels": labels, "Created": 0})
+        return replace(image, content=sha256(content.encode()).hexdigest())
 
     def tag(self, image_id: str, reference: str) -> None:
         repository, _, tag = reference.rpartition(":")

@@ -49,6 +49,7 @@ def _result(event: Event) -> dict[str, Any]:
                 "seconds": round(event.seconds, 3),
                 "run": event.steps_run,
                 "cached": event.steps_cached,
+                "as_before": event.as_before,
                 "sccache": asdict(event.compiler_cache) if event.compiler_cache else None,
                 "steps": [asdict(step) | {"seconds": round(step.seconds, 3)} for step in event.steps],
             }

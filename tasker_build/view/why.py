@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+from tasker_build.explain import wrong_guesses
 from tasker_build.plan import UNCOMMITTED, Action, Kind, short_id, shown
 from tasker_build.view.document import document, revision_data
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from tasker_build.engine.api import Image
-    from tasker_build.explain import Base, Cause, Explanation, Link, Origin, Standing, StepReport
+    from tasker_build.explain import Base, Cause, Explanation, Guess, Link, Origin, Standing, StepReport
     from tasker_build.plan import Known
 
 _WOULD = {
@@ -254,10 +255,49 @@ def steps_text(report: StepReport) -> str:
         lines.append(f"  {did:>10}  {row.target:<{width}}  {row.name}{mark}")
     own = [row for row in report.rows if row.target == report.target]
     lines.append(f"{sum(not row.cached for row in own)} of its {len(own)} steps ran")
-    lines += [f"wrong guess: {guess.verdict}: {guess.target} was {guess.message}" for guess in report.wrong]
-    if not report.wrong:
-        lines.append("no wrong guess")
+    lines += _guess_lines(report.wrong, report.run)
     return "\n".join(map(shown, lines))
+
+
+def _guess_lines(wrong: Sequence[Guess], run: str) -> Iterator[str]:
+    if not wrong:
+        yield "no wrong guess"
+        return
+    yield from (f"wrong guess: {guess.verdict}: {guess.target} was {guess.message}" for guess in wrong)
+    yield (
+        "this is a defect of tasker-build (unless BuildKit's cache was pruned in between): please report it, where you have "
+        f"tasker-build from, with .tasker-build/runs/{run}/summary.json and what `tasker-build why --steps` says"
+    )
+
+
+def run_text(reports: Sequence[StepReport]) -> str:
+    """How a whole run went against its plan; one that built nothing is none."""
+    if not reports:
+        return "no run recorded here built anything"
+    first, width = reports[0], max(len(report.target) for report in reports)
+    lines = [f"run {first.run}{_revision_words(first.revision)}"]
+    for report in reports:
+        own = [row for row in report.rows if row.target == report.target]
+        ran = f"{sum(not row.cached for row in own)} of {len(own)} steps ran"
+        reasons = f" ({', '.join(report.reasons)})" if report.reasons else ""
+        lines.append(f"  {report.target:<{width}}  {ran}, predicted {report.action}{reasons}")
+    lines += _guess_lines(wrong_guesses(reports), first.run)
+    return "\n".join(map(shown, lines))
+
+
+def run_data(reports: Sequence[StepReport]) -> dict[str, Any]:
+    """The same as data."""
+    return document("why") | {
+        "kind": "run",
+        "run": reports[0].run if reports else None,
+        **revision_data(reports[0].revision if reports else ""),
+        "targets": [steps_data(report) for report in reports],
+        "wrong_guesses": _guesses_data(wrong_guesses(reports)),
+    }
+
+
+def _guesses_data(wrong: Sequence[Guess]) -> list[dict[str, str]]:
+    return [{"target": guess.target, "verdict": guess.verdict, "message": guess.message} for guess in wrong]
 
 
 def steps_data(report: StepReport) -> dict[str, Any]:
@@ -270,7 +310,7 @@ def steps_data(report: StepReport) -> dict[str, Any]:
         "predicted": {"action": report.action, "reasons": list(report.reasons)},
         "steps": [{"target": row.target, "name": row.name, "cached": row.cached, "seconds": row.seconds} for row in report.rows],
         "first_run": report.first_run,
-        "wrong_guesses": [{"target": guess.target, "verdict": guess.verdict, "message": guess.message} for guess in report.wrong],
+        "wrong_guesses": _guesses_data(report.wrong),
     }
 
 

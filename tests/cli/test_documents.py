@@ -211,9 +211,14 @@ def test_why_in_all_its_forms(tool: Callable[..., tuple[int, str, str]], here: P
     assert valid(tool("why", "--steps", "app")[1], "why")["run"] is None
     rows = [{"target": "app", "name": "RUN x", "cached": True, "seconds": 0.1}]
     planned = [{"target": "app", "action": "rebuild", "reasons": [{"kind": "context"}]}]
-    summary = {"plan": {"steps": planned}, "results": [{"target": "app", "steps": rows}], "revision": ""}
+    result = {"target": "app", "steps": rows, "as_before": True}
+    summary = {"plan": {"steps": planned}, "results": [result], "revision": ""}
+    assert (tool("why", "--steps")[0], valid(tool("why", "--steps")[1], "why")["run"]) == (0, None)
     write_files(here, {".tasker-build/runs/20990101T000000-1/summary.json": json.dumps(summary)})
-    assert valid(tool("why", "--steps", "app")[1], "why")["wrong_guesses"][0]["verdict"] == "needless"
+    for more in (["app"], []):
+        code, out, _ = tool("why", "--steps", *more)
+        assert (code, valid(out, "why")["wrong_guesses"][0]["verdict"]) == (1, "needless")
+    assert tool("why")[0] == 64
 
 
 def test_ls(tool: Callable[..., tuple[int, str, str]]) -> None:

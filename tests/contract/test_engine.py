@@ -6,7 +6,7 @@ import io
 import subprocess
 import tarfile
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -107,6 +107,23 @@ def test_an_image_is_found_by_its_name_only(world: World) -> None:
     assert found is not None
     assert (found.id, found.label) == (image_id, OURS)
     assert world.engine.image(f"{world.prefix}a:2") is None
+
+
+@pytest.mark.engine
+def test_content_is_all_but_our_label() -> None:
+    for world in _docker():
+        labels = (OURS, replace(OURS, fingerprint="g"))
+        base, *others = (f"{world.prefix}{name}:1" for name in "abcd")
+        world.put([base], None)
+        for name, label in zip(others, (*labels, None), strict=True):
+            text = f"FROM {base}\n" + ("" if label else "LABEL a=b\n")
+            command = ["docker", "build", "--tag", name, *([f"--label={LABEL}={label.dump()}"] if label else []), "-"]
+            subprocess.run(command, input=text.encode(), check=True, capture_output=True)
+        found = [world.engine.image(name) for name in others]
+        contents = [image.content for image in found if image]
+        assert contents[0] == contents[1] != contents[2]
+        for name in others:
+            world.remove(name)
 
 
 def test_a_name_moves_to_the_image_it_is_given(world: World) -> None:

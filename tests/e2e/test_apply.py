@@ -166,6 +166,32 @@ def test_what_is_too_old_is_built_again_without_the_cache_and_then_is_not(space:
     assert space.stale() == {}
 
 
+def test_a_wrong_guess_is_told_and_what_compose_built_before_is_none(space: TestSpace) -> None:
+    space.write("tpl/other.j2", "FROM {{ images[0][1] }}\nCOPY other/x.txt /x\n")
+    space.apply()
+    before = docker("image", "inspect", space.image("other"), "--format", "{{.Id}}").stdout
+    # A file that is sent and that no step takes: it changes the fingerprint and not the image.
+    space.write("work/other/more.txt", "1\n")
+    assert space.stale() == {"other": "context"}
+    said = space.apply()
+    assert "note: the plan guessed wrong of other: `tasker-build why --steps` says what" in said
+    assert docker("image", "inspect", space.image("other"), "--format", "{{.Id}}").stdout != before, "the label is another"
+    told = space.run("why", "--steps")
+    assert told.returncode == 1
+    assert "wrong guess: needless: other was predicted to change (context)" in told.stdout
+    assert "please report it" in told.stdout
+    # Another image that BuildKit happens to have: no step runs, and nobody guessed wrong.
+    space.write("work/other/x.txt", "other 2\n")
+    assert "guessed" not in space.apply()
+    docker("image", "rm", space.reference("other"), space.image("other"))
+    space.write("work/other/x.txt", "other 3\n")
+    assert "guessed" not in space.apply()
+    space.write("work/other/x.txt", "other 2\n")
+    assert re.search(r"built    other .* cached", said := space.apply()), said
+    assert "guessed" not in said
+    assert space.run("why", "--steps").returncode == 0
+
+
 def test_a_build_that_failed_is_remembered_until_one_ends_well(space: TestSpace) -> None:
     file = space.folder / "tpl/other.j2"
     text = file.read_text()

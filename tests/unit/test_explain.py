@@ -20,8 +20,10 @@ from tasker_build.explain import (
     baseline,
     explain,
     find_image,
+    judge_run,
     judge_steps,
     origin,
+    wrong_guesses,
 )
 from tasker_build.graph import dependency_path, path_to_any
 from tasker_build.plan import Action, Observed, make_plan, unique_reference
@@ -34,6 +36,7 @@ from tasker_build.view.why import (
     origin_data,
     origin_text,
     path_text,
+    run_text,
     steps_data,
     steps_text,
 )
@@ -299,7 +302,9 @@ def test_what_only_carries_our_label_is_not_ours(root: Path, engine: TinyEngine)
     found = come(root, engine, reference)
     assert not found.ours
     assert "the image built here under that tag was another" in found.verdict
-    assert come(root, engine, BASE).verdict == "it carries no label of ours"
+    assert come(root, engine, BASE).verdict == "it carries no label of ours; it is the base `debian`"
+    engine.put("theirs", ["theirs:1"], None)
+    assert come(root, engine, "theirs:1").verdict == "it carries no label of ours"
 
 
 def test_an_image_that_is_not_here_or_not_one(root: Path, engine: TinyEngine) -> None:
@@ -312,7 +317,7 @@ def test_an_image_that_is_not_here_or_not_one(root: Path, engine: TinyEngine) ->
     assert find_image("abcd2", engine.images()).id == "sha256:abcd2"
 
 
-def summary(action: str, kinds: list[str], rows: list[tuple[str, bool]]) -> dict[str, Any]:
+def summary(action: str, kinds: list[str], rows: list[tuple[str, bool]], *, as_before: bool = True) -> dict[str, Any]:
     steps = [
         {"target": target, "name": f"[1/2] RUN {i}", "cached": cached, "seconds": 0.5} for i, (target, cached) in enumerate(rows)
     ]
@@ -320,11 +325,12 @@ def summary(action: str, kinds: list[str], rows: list[tuple[str, bool]]) -> dict
         {"target": "base", "action": "keep", "reasons": []},
         {"target": "app", "action": action, "reasons": [{"kind": kind} for kind in kinds]},
     ]
-    return {"revision": "f" * 40, "plan": {"steps": planned}, "results": [{"target": "app", "result": "built", "steps": steps}]}
+    result = {"target": "app", "result": "built", "steps": steps, "as_before": as_before}
+    return {"revision": "f" * 40, "plan": {"steps": planned}, "results": [result]}
 
 
-def judged(action: str, kinds: list[str], rows: list[tuple[str, bool]]) -> StepReport:
-    report = judge_steps(T("app"), iter([("r2", {"results": []}), ("r1", summary(action, kinds, rows))]))
+def judged(action: str, kinds: list[str], rows: list[tuple[str, bool]], **more: bool) -> StepReport:
+    report = judge_steps(T("app"), iter([("r2", {"results": []}), ("r1", summary(action, kinds, rows, **more))]))
     assert report is not None
     assert report.run == "r1"
     json.dumps(steps_data(report))
@@ -336,13 +342,16 @@ def judged(action: str, kinds: list[str], rows: list[tuple[str, bool]]) -> StepR
     [
         (["context"], [("base", True), ("app", True), ("app", False)], []),
         (["context"], [("base", True), ("app", True), ("app", True)], [("app", "needless")]),
-        (["parent"], [("app", True)], [("app", "needless")]),
+        (["context", "failed-before"], [("app", True)], [("app", "needless")]),
+        (["parent"], [("app", True)], []),
+        (["context", "secret"], [("app", True)], []),
         (["missing"], [("app", True)], []),
         (["new"], [("app", True)], []),
         (["forced"], [("app", True)], []),
-        (["context"], [("base", False), ("app", False)], [("base", "missed")]),
-        (["context"], [("elsewhere", False), ("app", True)], [("app", "needless"), ("elsewhere", "missed")]),
-        (["context"], [], []),
+        (["context"], [("base", False), ("app", False)], []),
+        (["context"], [("base", True), ("base", False), ("app", False)], [("base", "missed")]),
+        (["context"], [("elsewhere", True), ("elsewhere", False), ("app", True)], [("app", "needless"), ("elsewhere", "missed")]),
+        (["context"], [], [("app", "needless")]),
     ],
 )
 def test_every_wrong_guess_is_reported(kinds: list[str], rows: list[tuple[str, bool]], wrong: list[tuple[str, str]]) -> None:
@@ -351,6 +360,29 @@ def test_every_wrong_guess_is_reported(kinds: list[str], rows: list[tuple[str, b
     text = steps_text(report)
     assert text.count("wrong guess: ") == len(wrong)
     assert ("no wrong guess" in text) == (not wrong)
+
+
+def test_steps_that_another_build_left_are_no_wrong_guess() -> None:
+    assert judged("rebuild", ["context"], [("app", True)], as_before=False).wrong == ()
+
+
+def test_a_whole_run_is_judged_and_each_wrong_guess_said_once() -> None:
+    rows = [("base", True), ("base", False), ("app", False)]
+    last = summary("rebuild", ["context"], rows)
+    last["plan"]["steps"].append({"target": "other", "action": "rebuild", "reasons": []})
+    last["results"] += [{**last["results"][0], "target": "other"}, {"target": "base", "result": "kept"}]
+    older = summary("rebuild", ["context"], [("app", False)])
+    reports = judge_run(iter([("r3", {"results": []}), ("r2", last), ("r1", older)]))
+    assert [(report.run, report.target) for report in reports] == [("r2", "app"), ("r2", "other")]
+    assert [(guess.target, guess.verdict) for guess in wrong_guesses(reports)] == [("base", "missed")]
+    text = run_text(reports)
+    assert text.startswith(f"run r2, Git revision {'f' * 12}\n  app    1 of 1 steps ran, predicted rebuild (context)\n")
+    assert text.count("wrong guess: missed: base was predicted to be kept") == 1
+    assert "this is a defect of tasker-build" in text
+    assert ".tasker-build/runs/r2/summary.json" in text
+    good = judge_run(iter([("r1", older)]))
+    assert run_text(good).endswith("no wrong guess")
+    assert run_text(judge_run(iter([("r", None), ("r", {"results": [{"steps": 5}]})]))) == "no run recorded here built anything"
 
 
 def test_the_first_step_that_ran_is_marked() -> None:
