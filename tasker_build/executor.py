@@ -232,9 +232,11 @@ class Executor:
         self.selector.register(build, selectors.EVENT_READ, name)
 
     def _redoes(self, step: Step) -> bool:
-        """Whether the target's own steps run even where BuildKit has them: nobody could say how old what it has is."""
-        is_forced = any(reason.kind is Kind.FORCED for reason in step.reasons)
-        return is_forced or bool(self.project.wanted[step.target].refresh)
+        """Whether the target's own steps run even where BuildKit has them: nobody could say how old what it has is, and the
+        value of a secret is no part of its key.
+        """
+        must = any(reason.kind in {Kind.FORCED, Kind.SECRET} for reason in step.reasons)
+        return must or bool(self.project.wanted[step.target].refresh)
 
     def _linked_by_tag(self, name: TargetName) -> frozenset[TargetName]:
         """Ancestors that only their image stands for: BuildKit would take a redone one's older result from its cache."""

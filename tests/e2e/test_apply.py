@@ -331,6 +331,16 @@ def test_secrets_reach_the_step_and_nothing_else(space: TestSpace) -> None:
         ["grep", "-rl", canary, str(space.folder / ".tasker-build")], capture_output=True, text=True, check=False
     )
     assert found.stdout == ""
+    # A new value is no reason by itself; a new version of it is, and its step runs again.
+    space.write("token", canary * 2)
+    assert (
+        space.run("plan", "--detailed-exitcode", "other", env={"TASKER_BUILD_TOKEN": str(space.folder / "token")}).returncode == 0
+    )
+    spec = (space.folder / "stacks.yaml").read_text()
+    space.write("stacks.yaml", spec.replace("required: true}", 'required: true, version: "2"}'))
+    done = space.run("apply", "other", env={"TASKER_BUILD_TOKEN": str(space.folder / "token")})
+    assert done.returncode == 0, done.stderr
+    assert docker("run", "--rm", space.image("other"), "cat", "/length").stdout.strip() == str(2 * len(canary))
 
 
 OTHER_SECRET = """\
