@@ -31,7 +31,7 @@ ROOT = Path(__file__).resolve().parent.parent
 TOOL = str(Path(sys.executable).with_name("tasker-build"))
 EDITS = {
     "workers/rust/src/lib.rs": ("worker",),
-    "tasker-orchestration/src/lib.rs": ("orchestration",),
+    "tasker-orchestration/src/lib.rs": ("orchestration", "worker"),  # the root package, which the worker uses, depends on it
     "tasker-shared/src/lib.rs": ("orchestration", "worker"),
 }
 PACKAGES = {"worker": "tasker-worker-rust", "orchestration": "tasker-orchestration"}

@@ -6,6 +6,7 @@ The clients know the site's mirrors, proxies and logins; nothing here does. Noth
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -58,7 +59,7 @@ def _crate(tool: Tool) -> str:
     """The checksum that cargo writes into the lock of a package that depends on it."""
     cargo = shutil.which("cargo")
     if cargo is None:
-        raise RegistryError(f"cargo is not here to say what {_named(tool)} is", Trouble.UNREACHABLE, hints=("install cargo",))
+        raise RegistryError(f"cargo is not here to say what {_named(tool)} is", Trouble.NOBODY, hints=("install cargo",))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "src").mkdir()
@@ -82,7 +83,7 @@ def _pip(tool: Tool) -> Sequence[str]:
             continue
         if done.returncode == 0:
             return words
-    raise RegistryError(f"pip is not here to say what {_named(tool)} is", Trouble.UNREACHABLE, hints=("install pip",))
+    raise RegistryError(f"pip is not here to say what {_named(tool)} is", Trouble.NOBODY, hints=("install pip",))
 
 
 def _ask(tool: Tool, words: Sequence[str]) -> str:
@@ -92,7 +93,9 @@ def _ask(tool: Tool, words: Sequence[str]) -> str:
         raise RegistryError(f"{words[0]} did not say what {_named(tool)} is", Trouble.UNREACHABLE) from error
     if done.returncode != 0:
         last = next((line.strip() for line in reversed(done.stderr.splitlines()) if line.strip()), "no reason given")
-        raise RegistryError(f"nobody serves {_named(tool)}: {last}", Trouble.MISSING)
+        if re.search("no matching (distribution|package)|failed to select a version", done.stderr, re.IGNORECASE):
+            raise RegistryError(f"nobody serves {_named(tool)}: {last}", Trouble.MISSING)
+        raise RegistryError(f"{words[0]} could not say what {_named(tool)} is: {last}", Trouble.UNREACHABLE)
     return done.stdout
 
 

@@ -15,7 +15,7 @@ COMMANDS = {
     "show": "Show a saved plan; needs no engine.",
     "ls": "List targets.",
     "check": "Check spec, templates and everything rendered; needs no engine for what needs none.",
-    "lock": "Pin the bases by digest, move the pins, or say whether they stand.",
+    "lock": "Pin bases by digest and tools by checksum, move the pins, or say whether they stand.",
     "env": "Start, stop and look at the environments (stacks).",
     "db": "The database alone: start, psql, test, status, logs, reset, restore, stop.",
     "cleanup": "Remove what belongs to the spec, after showing it and asking.",

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tasker_build.quoting import Flow
-from tasker_build.spec.model import TargetName
-from tasker_build.spec.names import VERSION_TAG, secret_variable
+from tasker_build.spec.model import TargetName, image_variable
+from tasker_build.spec.names import secret_variable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -22,13 +22,6 @@ OLDEST = (2, 22)
 URL_SAFE = "A-Za-z0-9._~-"
 """Characters that stand for themselves wherever in a URL they are, as a bracket expression has them."""
 CONDITIONS = {"started": "service_started", "healthy": "service_healthy", "completed": "service_completed_successfully"}
-
-
-def image_variable(target: Target) -> str:
-    """The environment variable that pins a target's image in compose files: one for each image and kind of tag."""
-    kind = target.tags[0].replace(VERSION_TAG, "") if target.tags else ""
-    name = f"{target.image or target.name}-{kind}".upper()
-    return re.sub(r"[^A-Z0-9]+", "_", name).strip("_") + "_IMAGE"
 
 
 def named_context(reference: str) -> str:

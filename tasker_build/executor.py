@@ -22,6 +22,7 @@ from tasker_build.build import (
 )
 from tasker_build.dockerfile import STAGE_MARK
 from tasker_build.errors import BuildError, RefusedError, TaskerBuildError
+from tasker_build.fingerprint import stated_secrets
 from tasker_build.graph import ancestors
 from tasker_build.plan import Action, Kind, Step
 from tasker_build.schedule import Schedule
@@ -235,7 +236,8 @@ class Executor:
         """Whether the target's own steps run even where BuildKit has them: nobody could say how old what it has is, and the
         value of a secret is no part of its key.
         """
-        must = any(reason.kind in {Kind.FORCED, Kind.SECRET} for reason in step.reasons)
+        versioned = any(version for _, _, version in stated_secrets(self.project.spec.targets[step.target]))
+        must = versioned or any(reason.kind in {Kind.FORCED, Kind.SECRET} for reason in step.reasons)
         return must or bool(self.project.wanted[step.target].refresh)
 
     def _linked_by_tag(self, name: TargetName) -> frozenset[TargetName]:
@@ -296,14 +298,14 @@ class Executor:
         )
         progress = active.build.progress
         own = [vertex for vertex in progress.steps() if active.build.owner(vertex) == name and "] FROM " not in vertex.name]
-        reused = [vertex for vertex in own if progress.is_reused(vertex)]
-        ran = len({(vertex.started, vertex.completed) for vertex in own if vertex.completed and vertex not in reused})
+        fresh = [vertex for vertex in own if not progress.is_reused(vertex)]
+        ran = len({(vertex.started, vertex.completed) for vertex in fresh if vertex.completed})
         return Built(
             target=name,
             image_id=image_id,
             seconds=seconds,
             steps_run=ran,
-            steps_cached=len(reused),
+            steps_cached=len(own) - len(fresh),
             steps=step_results(active.build),
             as_before=self._is_as_before(active.step, image) if not ran else None,
             compiler_cache=compiler_cache(active.build, name),

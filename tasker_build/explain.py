@@ -521,10 +521,10 @@ def _wrong_guesses(
         yield Guess(target=name, verdict="needless", message=message)
     for ancestor in dict.fromkeys(row.target for row in rows if row.target != name):
         ran = [row for row in rows if row.target == ancestor and not row.cached]
-        # Where not even its first step was there, it is BuildKit's cache that is gone.
+        # Where none of its steps was there, it may be BuildKit's cache that is gone.
         if (
             ran
-            and ran[0] != next(row for row in rows if row.target == ancestor)
+            and any(row.cached for row in rows if row.target == ancestor)
             and str(planned.get(ancestor, {}).get("action", "keep")) in _KEPT
         ):
             message = f"predicted to be kept, and {len(ran)} of its steps ran for `{name}`: {ran[0].name}"

@@ -68,7 +68,12 @@ class Ignore:
     def _is_left_out(self, folder: str) -> bool:
         known = self._left_out.get(folder)
         if known is None:
-            known = self._left_out[folder] = self.matches(folder)
+            known = False
+            for end in [*(match.start() for match in re.finditer("/", folder)), len(folder)]:
+                part = folder[:end]
+                if part not in self._left_out:
+                    self._left_out[part] = known or self._any.match(part) is not None
+                known = self._left_out[part]
         return known
 
     def prunes(self, folder: str) -> bool:

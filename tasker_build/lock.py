@@ -253,6 +253,7 @@ class Radius(Estimate):
     total: int  # targets there are
     direct: Mapping[TargetName, tuple[str, ...]]  # target → references of the bases that it stands on itself, names of tools
     through: Mapping[TargetName, tuple[TargetName, ...]]  # target → the rebuilt parents it stands on
+    tools: frozenset[str] = frozenset()  # those of them that are names of tools
 
     @property
     def count(self) -> int:
@@ -271,12 +272,14 @@ def blast_radius(
         durations: target → seconds that building it took before.
     """
     hit = [name for name in after if before[name].facts.fingerprint != after[name].facts.fingerprint]
-    direct = {name: bases for name in hit if (bases := _moved(before[name], after[name]))}
+    tools = {name: _moved_tools(before[name], after[name]) for name in hit}
+    direct = {name: moved for name in hit if (moved := (*_moved_bases(before[name], after[name]), *tools[name]))}
     through = {name: tuple(parent for parent in after[name].parents if parent in hit) for name in hit if name not in direct}
     time = estimate(hit, {name: after[name].parents for name in hit}, durations)
     return Radius(
         total=len(after),
         direct=direct,
+        tools=frozenset(tool for moved in tools.values() for tool in moved),
         through=through,
         seconds=time.seconds,
         unknown=time.unknown,
@@ -285,16 +288,15 @@ def blast_radius(
     )
 
 
-def _moved(before: Wanted, after: Wanted) -> tuple[str, ...]:
-    bases = {label for label, _ in _facts(before, Group.BASE) ^ _facts(after, Group.BASE)}
-    tools: set[str] = set()
-    if _facts(before, Group.DOCKERFILE) != _facts(after, Group.DOCKERFILE):
-        tools = {
-            key.removeprefix("tools.")
-            for key in after.spec
-            if key.startswith("tools.") and after.spec[key] != before.spec.get(key)
-        }
-    return (*sorted(bases), *sorted(tools))
+def _moved_bases(before: Wanted, after: Wanted) -> tuple[str, ...]:
+    return tuple(sorted({label for label, _ in _facts(before, Group.BASE) ^ _facts(after, Group.BASE)}))
+
+
+def _moved_tools(before: Wanted, after: Wanted) -> tuple[str, ...]:
+    if _facts(before, Group.DOCKERFILE) == _facts(after, Group.DOCKERFILE):
+        return ()
+    keys = sorted(key for key in after.spec if key.startswith("tools.") and after.spec[key] != before.spec.get(key))
+    return tuple(key.removeprefix("tools.") for key in keys)
 
 
 def _facts(item: Wanted, group: Group) -> set[tuple[str, str]]:

@@ -451,7 +451,7 @@ def dockerfile_reason(item: Wanted, known: Known | None) -> Reason:
     kind, evidence, place = Kind.CONTEXT, "layout of the workspace", ""
     if moved := _changed_keys(item.templates, known.templates):
         kind, evidence = Kind.TEMPLATE, ", ".join(_included(item, name) for name in moved)
-    elif keys := _changed_keys(item.spec, known.spec):
+    elif keys := [key for key in _changed_keys(item.spec, known.spec) if key in known.spec or not key.startswith("tools.")]:
         tools = all(key.startswith(_TOOL_KEYS) for key in keys)
         kind, evidence = Kind.TOOL if tools else Kind.SPEC, ", ".join(keys)
         place = ", ".join(dict.fromkeys(place for key in keys if (place := item.place(key))))

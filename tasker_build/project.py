@@ -450,6 +450,8 @@ class Project:
 
     def _spec_keys(self, target: Target) -> Mapping[str, str]:
         """Digests of what the spec says that a target's Dockerfile is made from; only to tell where a difference comes from."""
+        import re  # noqa: PLC0415
+
         from tasker_build.spec.model import Tool  # noqa: PLC0415
 
         found = {**self._common_keys, **_keys(f"targets.{target.name}", target)}
@@ -459,7 +461,8 @@ class Project:
                 # A pin that moved is a reason of its own.
                 found |= _keys(f"bases.{name}", self.spec.bases[name].partition("@")[0])
         for name, reference in self.spec.all_tools.items():
-            if Tool.parse(reference).words in self.images_tree.dockerfiles[target.name]:
+            words = re.escape(Tool.parse(reference).words)
+            if re.search(rf"(?<![\w-]){words}(?![\w.])", self.images_tree.dockerfiles[target.name]):
                 found |= _keys(f"tools.{name}", (reference, *self.spec.tool_digests.get(name, ())))
         for child in self.graph.successors(target.name):
             # What its children cook is in a builder's own Dockerfile.

@@ -76,7 +76,7 @@ class Records:
         rows = [_row(fingerprint, item) for fingerprint, item in list(known.items())[-KEPT_FACTS:]]
         self._write(self._path(name), {"target": name, "builds": rows} | ({"failed": failed} if failed else {}))
 
-    def adopt(self, wanted: Wanted, image_id: str, engine: Callable[[], str] = str) -> None:
+    def adopt(self, wanted: Wanted, image_id: str, engine: Callable[[], str] = lambda: "") -> None:
         """Note what an image that was there before this folder knew of it is made from: its label says it is this.
 
         Args:

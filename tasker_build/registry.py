@@ -52,6 +52,7 @@ class Trouble(StrEnum):
     LIMITED = "limited"
     UNREACHABLE = "unreachable"
     BROKEN = "broken"
+    NOBODY = "nobody to ask"  # the program that could ask is not here
 
 
 class RegistryError(TaskerBuildError):

@@ -16,7 +16,7 @@ from tasker_build import compose
 from tasker_build.cleanup import Owned
 from tasker_build.errors import Problem, Span, TemplateError, nearest
 from tasker_build.quoting import FILTERS
-from tasker_build.spec.model import TargetName
+from tasker_build.spec.model import TargetName, image_variable
 from tasker_build.tree import draw_tree
 
 if TYPE_CHECKING:
@@ -216,7 +216,7 @@ class _Renderer:
             "project": self.spec.project,
             "vars": dict(self.spec.vars),
             "image_reference": self.spec.image_reference,
-            "image_variable": compose.image_variable,
+            "image_variable": image_variable,
             "builders": compose.builders(self.spec),
             "owned": Owned.of(self.spec),
             "stack_services": lambda stack: compose.stack_services(self.spec, stack, self.closures),
@@ -244,8 +244,9 @@ class _Renderer:
         def tool(name: str) -> Tool:
             found = self.spec.tool(name)
             if found is None:
+                example = f"tools: {{{name}: wheel:{name}@VERSION}}"
                 raise jinja2.TemplateRuntimeError(
-                    f"target `{target.name}` needs the tool `{name}`, which `tools` of the spec does not name"
+                    f"target `{target.name}` needs the tool `{name}`, which `tools` of the spec does not name: {example}"
                 )
             return found
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import networkx as nx
 
 from tasker_build.errors import Problem, SelectionError, nearest
+from tasker_build.ignore import ALWAYS, Ignore
 from tasker_build.plan import Kind
 from tasker_build.spec.names import at_version
 
@@ -162,7 +163,10 @@ class _Reader:
         return found
 
     def _reading(self, path: str) -> set[TargetName]:
+        ignore = Ignore([*ALWAYS, self.spec.output, *self.spec.sources.ignore])
         for place in dict.fromkeys((posixpath.normpath(path), self.located(path))):
+            if ignore.matches(place):
+                continue
             if found := {name for name in self.graph if self.closures[name].files([place])}:
                 return found
         hint = "no target reads that; paths start at the workspace or at the current folder"

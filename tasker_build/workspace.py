@@ -172,10 +172,12 @@ def _digest_of_file(path: str, size: int) -> str:
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         hasher = sha256()
-        # One byte more than there is: when it does not come, that was all.
-        while len(data := os.read(descriptor, size + 1)) > size:
-            hasher.update(data)
+        # One byte more than there is: when just that one does not come, this was all.
+        data = os.read(descriptor, size + 1)
         hasher.update(data)
+        if len(data) != size:
+            while data := os.read(descriptor, _SMALL):
+                hasher.update(data)
         return hasher.hexdigest()
     finally:
         os.close(descriptor)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
-import gc
 import importlib
 import os
 import signal
@@ -115,10 +113,6 @@ def main(ctx: click.Context, files: tuple[Path, ...], directory: Path | None, wo
 
 def run(arguments: Sequence[str]) -> int:
     """Run the command line; returns the exit code."""
-    # A plan makes very many values and hardly a cycle: looking for cycles less often saves a tenth of it.
-    gc.set_threshold(200_000, 20, 20)
-    # Nor is it worth it to look for them at the end.
-    atexit.register(gc.freeze)
     signal.signal(signal.SIGTERM, _terminate)
     with suppress(ValueError, AttributeError):
         signal.signal(signal.SIGHUP, _terminate)

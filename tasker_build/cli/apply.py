@@ -9,7 +9,7 @@ import sys
 import time
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
@@ -17,7 +17,7 @@ from click.core import ParameterSource
 from tasker_build.cli.answer import format_option, say_document
 from tasker_build.cli.planning import check_words, chosen, plan_again, plan_project, read_plan, states_of
 from tasker_build.engine.docker import DockerEngine, buildx
-from tasker_build.errors import Exit, Problem, RefusedError, SelectionError
+from tasker_build.errors import BuildError, Exit, Problem, RefusedError, SelectionError
 from tasker_build.plan import Action, Plan
 from tasker_build.project import site_secrets
 from tasker_build.view.plan import plan_text
@@ -65,7 +65,6 @@ def command(
     push: bool,  # noqa: FBT001
     form: str,
 ) -> int:
-    began = time.monotonic()
     file = _plan_file(selection)
     saved = read_plan(file) if file else None
     if saved is not None:
@@ -97,30 +96,42 @@ def command(
             plan = plan_project(project, engine, words, rebuild)
         _adopt(project, plan, engine)
         if not plan.changed:
-            _push(engine, plan, wanted=push)
-            return _nothing_to_do(project, plan, form)
-        from tasker_build.executor import Executor  # noqa: PLC0415 - only what builds pays for it, here and below
-        from tasker_build.record import git_revision  # noqa: PLC0415
-        from tasker_build.view.apply import apply_document  # noqa: PLC0415
-
-        buildx()
-        click.echo(plan_text(plan, show_kept=False, details=False) + "\n", err=True)
-        _note_drift(project)
-        secrets = _secrets(project, plan)
-        run = project.records.new_run()
-        if click.get_current_context().get_parameter_source("jobs") is ParameterSource.COMMANDLINE:
-            secrets |= _limit_cargo(run, jobs)
-        revision = git_revision(project.root)
-        executor = Executor(project, engine, plan, jobs=jobs, run=run, secrets=secrets, fail_fast=fail_fast, revision=revision)
-        events = _follow(executor, progress)
-        code = _exit_code(events)
-        summary = apply_document(plan, project.head.project, events, run=run.name, revision=revision, exit_code=code)
-        _summarise(project, run, summary)
-        _verdict(plan, events, time.monotonic() - began, to_stderr=form == "json")
-        _push(engine, plan, wanted=push and code == Exit.OK)
+            code = _nothing_to_do(project, plan, form)
+            return _push(engine, plan) if push else code
+        run, summary = _build(project, engine, plan, jobs=jobs, fail_fast=fail_fast, progress=progress, to_stderr=form == "json")
+    code = Exit(summary["exit_code"])
+    # No longer under the lock: a slow registry keeps no other apply waiting.
+    if push and code == Exit.OK and (code := _push(engine, plan)) != Exit.OK:
+        summary |= {"exit_code": code}
+        project.records.summarise(run, summary)
     if form == "json":
         say_document(summary)
     return code
+
+
+def _build(
+    project: Project, engine: DockerEngine, plan: Plan, *, jobs: int, fail_fast: bool, progress: str, to_stderr: bool
+) -> tuple[Path, dict[str, Any]]:
+    """Build what a plan says; returns the folder of the run and its summary."""
+    from tasker_build.executor import Executor  # noqa: PLC0415 - only what builds pays for it, here and below
+    from tasker_build.record import git_revision  # noqa: PLC0415
+    from tasker_build.view.apply import apply_document  # noqa: PLC0415
+
+    began = time.monotonic()
+    buildx()
+    click.echo(plan_text(plan, show_kept=False, details=False) + "\n", err=True)
+    _note_drift(project)
+    secrets = _secrets(project, plan)
+    run = project.records.new_run()
+    if click.get_current_context().get_parameter_source("jobs") is ParameterSource.COMMANDLINE:
+        secrets |= _limit_cargo(run, jobs)
+    revision = git_revision(project.root)
+    executor = Executor(project, engine, plan, jobs=jobs, run=run, secrets=secrets, fail_fast=fail_fast, revision=revision)
+    events = _follow(executor, progress)
+    summary = apply_document(plan, project.head.project, events, run=run.name, revision=revision, exit_code=_exit_code(events))
+    _summarise(project, run, summary)
+    _verdict(plan, events, time.monotonic() - began, to_stderr=to_stderr)
+    return run, summary
 
 
 def _nothing_to_do(project: Project, plan: Plan, form: str) -> int:
@@ -135,13 +146,18 @@ def _nothing_to_do(project: Project, plan: Plan, form: str) -> int:
     return Exit.OK
 
 
-def _push(engine: DockerEngine, plan: Plan, *, wanted: bool) -> None:
+def _push(engine: DockerEngine, plan: Plan) -> Exit:
     """Push the tags for people of everything that was selected; what was only needed for it stays here."""
-    for step in plan.steps if wanted else ():
-        if step.action is not Action.FORGET and not step.needed_by_selection:
-            for tag in step.tags:
-                engine.push(f"{step.image}:{tag}")
-                click.echo(f"pushed {step.image}:{tag}", err=True)
+    try:
+        for step in plan.steps:
+            if step.action is not Action.FORGET and not step.needed_by_selection:
+                for tag in step.tags:
+                    engine.push(f"{step.image}:{tag}")
+                    click.echo(f"pushed {step.image}:{tag}", err=True)
+    except BuildError as error:
+        click.echo(error.draw(), err=True)
+        return Exit.FAILED
+    return Exit.OK
 
 
 def _plan_file(selection: Sequence[str]) -> Path | None:
@@ -153,7 +169,7 @@ def _plan_file(selection: Sequence[str]) -> Path | None:
     files: list[Path] = []
     for word in selection:
         file = Path(word)
-        if word.endswith(".json"):
+        if word.endswith(".json") and "file:" not in word:
             if not file.is_file():
                 hint = f"a plan is saved by: tasker-build plan --out {word}"
                 raise SelectionError([Problem(code="S030", message=f"there is no file `{word}`", hints=(hint,))])

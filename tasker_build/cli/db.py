@@ -25,6 +25,7 @@ from tasker_build.cli.env import (
     run_compose,
     stack_named,
 )
+from tasker_build.compose import published
 from tasker_build.engine.docker import DockerEngine
 from tasker_build.errors import BuildError, Problem, RefusedError, SelectionError
 from tasker_build.view.document import document
@@ -141,7 +142,12 @@ class Database:
         words = self.compose("port", self.service, "5432")
         done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
         found = done.stdout.strip().rpartition(":")[2]
-        return int(found) if found.isdecimal() and int(found) else int(environment.get("POSTGRES_PORT") or 5432)
+        if found.isdecimal() and int(found):
+            return int(found)
+        rows = [row for row, stacks in published(self.project.spec).items() if self.stack.name in stacks]
+        row = next((row for row in rows if row.service == self.service and row.inside == "5432"), None)
+        wanted = (environment.get(row.variable) or row.default) if row else "5432"
+        return int(wanted.partition("-")[0]) if wanted[:1].isdecimal() else 5432
 
     def extensions(self) -> str:
         """What was added to the server, as one text."""

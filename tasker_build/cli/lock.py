@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 
 @click.command("lock")
-@click.argument("bases", nargs=-1, metavar="[BASE]...")
+@click.argument("bases", nargs=-1, metavar="[NAME]...")
 @click.option(
     "--upgrade", is_flag=True, help="Move pins to what the registry has now: all, or those of the named bases and tools."
 )
@@ -177,6 +177,10 @@ class _Locker:
         try:
             now = ToolPin(tool=reference, digests=checksums(reference))
         except RegistryError as error:
+            if error.trouble is Trouble.NOBODY:
+                # Who has no cargo still locks and checks the rest.
+                state = State.PINNED if pin else State.MISSING
+                return Row(name=name, reference=reference, state=state, old=old, new=old, note=f"not asked: {error.message}")
             self.failures.append(error)
             return Row(name=name, reference=reference, state=State.UNKNOWN, old=old, new=old)
         if now != pin and not (check and pin is None):
@@ -347,7 +351,7 @@ def _radius_lines(radius: Radius) -> Iterator[str]:
     )
     width = max(len(name) for name in (*radius.direct, *radius.through))
     for name, bases in radius.direct.items():
-        kind = "base" if any(":" in label for label in bases) else "tool"  # a tool is named, a base has its reference
+        kind = "tool" if radius.tools.issuperset(bases) else "base"
         yield f"  ~ {name:<{width}}  {kind}      {', '.join(bases)}"
     for name, parents in radius.through.items():
         yield f"  ^ {name:<{width}}  parent    {', '.join(parents)}"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from tasker_build.errors import nearest
 from tasker_build.graph import build_graph, find_cycle
 from tasker_build.ignore import Ignore
-from tasker_build.spec.model import CARGO_KINDS, KINDS, STORES, Spec, Target, TargetName, human_tags
+from tasker_build.spec.model import CARGO_KINDS, KINDS, STORES, Spec, Target, TargetName, human_tags, image_variable
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -134,12 +134,13 @@ def _check_contract(spec: Spec, reader: Reader) -> None:
             target = programs[TargetName(service.target)]
             given = {**target.env, **service.environment}
             strange |= {service.at[f"environment.{name}"]: name for name in service.environment if name not in spec.contract}
-            lacking[service.span] = [name for name, row in spec.contract.items() if row.required and name not in given]
+            missing = [name for name, row in spec.contract.items() if row.required and name not in given]
+            lacking.setdefault(service.span, []).extend(missing)
     for place, name in strange.items():
         hints = nearest(name, spec.contract) or ("name it there, with what it means, or leave it out",)
         reader.add("S021", f"no program reads the variable {name}: it is not in `contract`", place, *hints)
     for place, names in lacking.items():
-        for name in names:
+        for name in dict.fromkeys(names):
             reader.add("S022", f"this service lacks {name}, which `contract` requires", place, spec.contract[name].means)
 
 
@@ -168,6 +169,8 @@ def _check_unique(spec: Spec, reader: Reader) -> None:
             claim(f"the file {target.dockerfile}.dockerignore", f"target `{target.name}`", target)
         for tag in human_tags(target, "{version}"):
             claim(f"the image {spec.image_name(target)}:{tag}", f"target `{target.name}`", target)
+        if target.enabled:
+            claim(f"the variable {image_variable(target)} of compose files", f"target `{target.name}`", target)
     for stack in spec.stacks.values():
         claim(f"the file {stack.compose_file}", f"stack `{stack.name}`", stack)
     for path, file in spec.files.items():

@@ -6,6 +6,7 @@ Validator (`fields`), JSON Schema (`tasker-build schema`) and reference page (do
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping  # noqa: TC003 - dataclasses.fields reads the annotations
 from dataclasses import dataclass, field
 from typing import Any
@@ -133,7 +134,11 @@ class Secret:
 
     id: str = key(Text(r"[A-Za-z0-9_.-]+", "letters, digits, `_`, `.`, `-`"), "id under which RUN steps mount it")
     required: bool = key(Boolean(), "a missing required secret stops the run before it starts", default=False)
-    version: str = key(Text(), "change it when the secret's value should rebuild the target", default="")
+    version: str = key(
+        Text(),
+        "change it when its value should rebuild the target, whose own steps then all run whenever it is built",
+        default="",
+    )
     implied: bool = False  # nobody wrote it: it goes with how a target is built
     span: Span = field(compare=False, default=NOWHERE)
     at: Mapping[str, Span] = field(compare=False, default_factory=dict, repr=False)
@@ -526,6 +531,13 @@ class Spec:
 def human_tags(target: Target, version: str) -> tuple[str, ...]:
     """The tags of a target for people, at one version."""
     return at_version(target.tags, version)
+
+
+def image_variable(target: Target) -> str:
+    """The environment variable that pins a target's image in compose files: one for each image and kind of tag."""
+    kind = target.tags[0].replace(VERSION_TAG, "") if target.tags else ""
+    name = f"{target.image or target.name}-{kind}".upper()
+    return re.sub(r"[^A-Z0-9]+", "_", name).strip("_") + "_IMAGE"
 
 
 SPEC = Record(Spec, "the spec", open_keys=True)

@@ -167,9 +167,8 @@ def plan_annotations(plan: Plan, root: Path, templates: Mapping[str, str], time:
 
 def _place(reason: Reason, root: Path, templates: Mapping[str, str]) -> tuple[str, int, int] | None:
     """File, line and column of the first thing that a reason speaks of; what is gone has no place any more."""
-    if reason.place:
-        file, line, column = reason.place.split(", ")[0].rsplit(":", 2)
-        return file, int(line), int(column)
+    if place := re.match(r"(.+?):(\d+):(\d+)(, |$)", reason.place):
+        return place[1], int(place[2]), int(place[3])
     if reason.kind is Kind.CONTEXT:
         paths = [line[2:] for line in reason.details if line.startswith(("~ ", "+ ")) and not reason.is_dockerfile]
         return (str(root / paths[0]), 1, 0) if paths else None

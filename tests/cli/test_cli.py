@@ -208,6 +208,7 @@ def test_mistakes_come_before_the_engine(tool: Callable[..., Result], here: Path
         (["apply", "nope"], "error[S030]: no target matches `nope`"),
         (["apply", "--rebuild", "nope"], "error[S030]: no target matches `nope`"),
         (["apply", "nope.json"], "error[S030]: there is no file `nope.json`"),
+        (["apply", "file:nope.json"], "error[S030]: no target matches `file:nope.json`"),
         (["apply", "stacks.yaml"], "error[S030]: no target matches `stacks.yaml`"),
         (["apply", "planfile"], "error[S030]: `planfile` holds a saved plan, but the name of one ends in .json"),
     ],

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from tasker_build.compose import build_secrets, image_variable, named_context, runs, stack_services, variables_in_urls
-from tasker_build.spec.model import TargetName
+from tasker_build.compose import build_secrets, named_context, runs, stack_services, variables_in_urls
+from tasker_build.spec.model import TargetName, image_variable
 from tasker_build.spec.names import secret_variable
-from tests.conftest import HEAD, load_text
+from tests.conftest import HEAD, load_text, problems_of
 
 TEXT = """
 registry: reg
@@ -132,3 +132,12 @@ def test_what_runs_and_what_switches_it_on() -> None:
 def test_variables_that_a_url_holds_before_its_at(text: str, found: tuple[str, ...]) -> None:
     assert variables_in_urls(text) == found
     assert (named_context("a:latest"), named_context("a:1")) == ("a", "a:1")
+
+
+def test_two_targets_never_share_a_variable() -> None:
+    text = "targets:\n  a: {template: x, image: foo, tags: ['dev-{version}']}\n  b: {template: x, image: foo-dev}\n"
+    (problem,) = problems_of(lambda: load_text(HEAD + text))
+    assert (problem.code, problem.message) == (
+        "S018",
+        "target `b` and target `a` both make the variable FOO_DEV_IMAGE of compose files",
+    )

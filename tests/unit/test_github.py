@@ -26,6 +26,7 @@ from tasker_build.spec.model import TargetName
 from tasker_build.view.github import (
     SHOWN,
     Annotation,
+    _place,
     commands,
     drift_annotations,
     error_annotations,
@@ -56,6 +57,11 @@ def read(line: str) -> tuple[str, dict[str, str], str]:
     assert match, line
     pairs = [pair.split("=", 1) for pair in (match[2] or "").split(",") if pair]
     return match[1], {name: unescape(value, data=False) for name, value in pairs}, unescape(match[3], data=True)
+
+
+def test_a_spec_with_a_comma_in_its_name_is_a_place() -> None:
+    reason = Reason(kind=Kind.SPEC, evidence="x", place="a, b/stacks.yaml:3:7, a, b/stacks.yaml:9:1")
+    assert _place(reason, Path(), {}) == ("a, b/stacks.yaml", 3, 7)
 
 
 def test_an_annotation_in_full() -> None:

@@ -102,6 +102,12 @@ def test_a_bad_range_is_refused_the_same_way() -> None:
         Ignore(["[z-a]"])
 
 
+def test_any_depth_is_read() -> None:
+    deep = "/".join(["a"] * 3000)
+    assert Ignore(["**/x"]).matches(f"{deep}/x/y")
+    assert not Ignore(["**/x"]).matches(f"{deep}/y")
+
+
 def test_folders_are_pruned_only_when_nothing_can_come_back() -> None:
     assert Ignore(["a"]).prunes("a")
     assert Ignore(["a"]).prunes("a/b")

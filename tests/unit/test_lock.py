@@ -360,6 +360,18 @@ def test_a_check_without_pins_names_the_command_that_pins(served: Path) -> None:
     assert "no pin yet: tasker-build lock\n" in run(served, "--check", "--offline", code=2)
 
 
+def test_who_has_no_cargo_locks_and_checks_the_rest(served: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.which", lambda _: None)
+    edit(served, "stacks.yaml", "targets:\n", "tools: {mill: crate:mill@1.0.0}\ntargets:\n")
+    said = run(served)
+    assert "not asked: cargo is not here to say what crate:mill@1.0.0 is" in said
+    assert lock.read_lock((served / "stacks.lock").read_bytes(), "x").bases.keys() == {"debian", "rust"}
+    assert "not asked" in run(served, "--check", code=2)  # it has no pin
+    pin = f'tools: {{mill: {{tool: "crate:mill@1.0.0", digests: {{any: "{A}"}}}}}}\n'
+    (served / "stacks.lock").write_text((served / "stacks.lock").read_text() + pin)
+    assert "not asked" in run(served, "--check")
+
+
 def test_what_a_bot_moved_is_completed(served: Path, fake: Fake) -> None:
     run(served)
     file = served / "stacks.lock"

@@ -129,3 +129,8 @@ def test_a_state_that_there_is_not_is_an_error_whoever_asks(word: str, hint: str
         (problem,) = problems_of(lambda states=states: select([word], *arguments, states, may_be_empty=True))  # type: ignore[misc]
         assert (problem.code, problem.message) == ("S034", f"`{word}` is no state")
         assert hint in " ".join(problem.hints)
+
+
+@pytest.mark.parametrize("path", ["src/.env", "src/target/x.o", "src/a.swp", "docker/x"])
+def test_a_file_that_never_counts_is_read_by_no_target(path: str) -> None:
+    assert "no target reads that" in problems_of(lambda: chosen(f"file:{path}"))[0].hints[0]

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Rendered by tasker-build from scripts/build-images.sh.j2: change that or the spec, not this file; body sha256:8fd53d6960db3c8a
+# Rendered by tasker-build from scripts/build-images.sh.j2: change that or the spec, not this file; body sha256:63102d76d3341c44
 # Builds images and gives them their tags.
 #
 # build-images.sh [type] [tag] [push] [--jobs N]      defaults: all latest false
@@ -186,10 +186,11 @@ case "${type}" in
 esac
 
 push_elsewhere() { # REFERENCE: under a name that is only there for the push
-    local name="${PUSH_REGISTRY}/$1" failed=0
+    local name="${PUSH_REGISTRY}/$1" failed=0 here=0
+    ! docker image inspect "${name}" >/dev/null 2>&1 || here=1
     docker tag "$1" "${name}"
     docker push --quiet "${name}" || failed=1
-    docker image rm "${name}" >/dev/null
+    [[ "${here}" == 1 ]] || docker image rm "${name}" >/dev/null
     return "${failed}"
 }
 
