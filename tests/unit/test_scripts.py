@@ -107,10 +107,11 @@ TAGS = """\
 echo "docker $*" >>"$CALLS"
 [[ "$1 $4" != "compose build" ]] || env | sed -n 's/^\\(TASKER_[A-Z_]*_IMAGE=\\)/VARIABLE \\1/p' >>"$CALLS"
 """
+NONE_THERE = '[[ "$1 $2" != "image inspect" ]] || exit 1\n'
 
 
 def test_a_version_reaches_what_is_built_on_the_way(folder: Path) -> None:
-    program(folder, "docker", TAGS)
+    program(folder, "docker", TAGS + NONE_THERE)
     (folder / "calls").write_text("")
     env = {"PATH": f"{folder / 'bin'}:{os.environ['PATH']}", "CALLS": str(folder / "calls"), "PUSH_REGISTRY": "localhost:1"}
     words = [str(folder / "docker/scripts/build-images.sh"), "orchestration", "v1", "true"]
@@ -137,10 +138,18 @@ def test_a_version_reaches_what_is_built_on_the_way(folder: Path) -> None:
 
 
 def test_a_push_that_fails_fails_and_leaves_no_second_name(folder: Path) -> None:
-    program(folder, "docker", TAGS + '[[ "$1" != push ]]\n')
+    program(folder, "docker", TAGS + NONE_THERE + '[[ "$1" != push ]]\n')
     code, said = run(folder, "build-images.sh", "postgres", "v1", "true", PUSH_REGISTRY="localhost:1")
     assert code == 1
     assert "docker image rm localhost:1/jcoletaylor/tasker-pgmq:v1" in said
+
+
+def test_a_name_that_was_there_before_a_push_stays(folder: Path) -> None:
+    program(folder, "docker", TAGS)
+    code, said = run(folder, "build-images.sh", "postgres", "v1", "true", PUSH_REGISTRY="localhost:1")
+    assert code == 0
+    assert "docker push --quiet localhost:1/jcoletaylor/tasker-pgmq:v1" in said
+    assert "docker image rm" not in said
 
 
 @pytest.mark.parametrize(("version", "code"), [("1.29.2", 4), ("2.21.9", 4), ("2.22.0", 0), ("v2.40.3-3", 0), ("5.0.1", 0)])
