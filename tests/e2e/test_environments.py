@@ -256,7 +256,9 @@ def test_development_helpers_fail_when_something_is_wrong(site: Site) -> None:
 def test_the_scripts_start_every_environment_beside_the_others(site: Site) -> None:
     """And what is edited below the mounted configuration takes effect in a service that runs."""
     secret = {"POSTGRES_PASSWORD": "", "POSTGRES_PASSWORD_FILE": site.password()}
-    started = [("run-integration.sh", {}), ("run-dev.sh", {}), ("run-dev-db.sh start", {}), ("run-prod.sh", secret)]
+    # The database may come from a test that took PGMQ out of it.
+    afresh = "run-dev-db.sh reset --yes --confirm tasker_rust_test"
+    started = [(afresh, {}), ("run-integration.sh", {}), ("run-dev.sh", {}), ("run-dev-db.sh start", {}), ("run-prod.sh", secret)]
     for line, environment in started:
         done = site.script(*line.split(), **environment)
         assert done.returncode == 0, done.stdout + done.stderr
