@@ -44,7 +44,8 @@ class Stack:
     def __init__(self, root: Path) -> None:
         self.root = root
         shutil.copytree(REPOSITORY / WORK, root / WORK, ignore=shutil.ignore_patterns("target", ".tasker-build"), symlinks=True)
-        shutil.copy(REPOSITORY / "stacks.yaml", root)
+        for name in ("stacks.yaml", "stacks.lock"):
+            shutil.copy(REPOSITORY / name, root)
         self.renew()
 
     def renew(self) -> None:
@@ -138,6 +139,13 @@ def page(root: Path) -> str:
         file("stacks.yaml", 'rust: "1.89"', 'rust: "1.90"'),
         stack.plan,
         lambda: stack.why("build"),
+    )
+    back("stacks.yaml")
+    part(
+        "a version of a tool, which is not pinned any more",
+        file("stacks.yaml", "wheel:maturin@1.16.0", "wheel:maturin@1.16.1"),
+        stack.plan,
+        lambda: stack.why("deploy/workers/python"),
     )
     back("stacks.yaml")
 
