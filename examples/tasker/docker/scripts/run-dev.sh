@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Rendered by tasker-build from scripts/run-stack.sh.j2: change that or the spec, not this file; body sha256:4fd322a8cbb39345
+# Rendered by tasker-build from scripts/run-stack.sh.j2: change that or the spec, not this file; body sha256:fe2f5a23c1fa546f
 # Starts the dev environment: builds what is missing, waits until everything is healthy, then says where it is.
 #
 # run-dev.sh [--version TAG] [--pull] [--no-build]
@@ -55,7 +55,6 @@ while (($# > 0)); do
     esac
     shift
 done
-credentials=''
 
 images=()
 pinned=()

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Rendered by tasker-build from scripts/run-stack.sh.j2: change that or the spec, not this file; body sha256:39b030452f84e48c
+# Rendered by tasker-build from scripts/run-stack.sh.j2: change that or the spec, not this file; body sha256:2b050e9b600d0e51
 # Starts the integration environment: builds what is missing, waits until everything is healthy, then says where it is.
 #
 # run-integration.sh [--version TAG] [--pull] [--no-build]
@@ -55,7 +55,6 @@ while (($# > 0)); do
     esac
     shift
 done
-credentials=''
 
 images=()
 pinned=()

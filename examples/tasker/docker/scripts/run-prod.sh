@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Rendered by tasker-build from scripts/run-stack.sh.j2: change that or the spec, not this file; body sha256:bd601955f0784b1a
+# Rendered by tasker-build from scripts/run-stack.sh.j2: change that or the spec, not this file; body sha256:60e4674f2d639105
 # Starts the deploy environment: builds what is missing, waits until everything is healthy, then says where it is.
 #
 # run-prod.sh [--version TAG] [--pull] [--no-build]
@@ -56,7 +56,6 @@ while (($# > 0)); do
     shift
 done
 export WORKER_PORT="${WORKER_PORT:-8081}"
-credentials=''
 
 if [[ -n "${POSTGRES_PASSWORD_FILE:-}" ]]; then
     # From where the caller is; this script has gone to the folder of the compose file.
