@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import uuid
@@ -16,6 +17,8 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+# A shell lets what it starts in the background ignore Ctrl-C, and everything that is started there does, too.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 REPO = Path(__file__).parents[2]
 
 SPEC = """\
