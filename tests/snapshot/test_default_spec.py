@@ -13,6 +13,7 @@ from syrupy.extensions.single_file import SingleFileSnapshotExtension, WriteMode
 from tasker_build.cli.planning import plan_project
 from tasker_build.errors import ProblemsError
 from tasker_build.project import Project
+from tasker_build.record import Records
 from tasker_build.view.graph import FORMATS, graph_text
 from tasker_build.view.plan import plan_data, plan_text
 from tests.conftest import EIGHT_MISTAKES, REPOSITORY, load_text
@@ -36,8 +37,11 @@ def as_file(snapshot: SnapshotAssertion, path: str) -> SnapshotAssertion:
 
 
 @pytest.fixture(scope="module")
-def project() -> Project:
-    return Project.open([REPOSITORY / "stacks.yaml"])
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    project = Project.open([REPOSITORY / "stacks.yaml"])
+    # What was built from this checkout, or failed, is not part of what the spec says.
+    project.__dict__["records"] = Records(tmp_path_factory.mktemp("records"))
+    return project
 
 
 def test_the_committed_files_are_what_the_spec_renders(project: Project) -> None:
