@@ -18,7 +18,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from tasker_build.dockerfile import Dockerfile
     from tasker_build.spec.model import Target
@@ -50,18 +50,22 @@ class Fact(NamedTuple):
     value: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+Row = tuple[Group, str, str]
+"""A fact, before anybody asks for it by name."""
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
     """Everything one target's image depends on."""
 
-    rows: tuple[tuple[Group, str, str], ...]  # sorted
-    fingerprint: str = field(default="")
-    groups: Mapping[str, str] = field(default_factory=dict)  # group → short digest
+    fingerprint: str
+    groups: Mapping[str, str]  # group → short digest
+    _rows: Callable[[], Iterable[Row]] = field(compare=False, repr=False)
 
     @classmethod
-    def of(cls, facts: Iterable[tuple[Group, str, str]]) -> Facts:
+    def of(cls, rows: Iterable[Row]) -> Facts:
         """Digest the facts, in sorted order."""
-        known = tuple(sorted(facts))
+        known = tuple(sorted(rows))
         joined = dict.fromkeys(Group, b"")
         for group, some in groupby(known, itemgetter(0)):
             # Lengths, in bytes, keep a fact apart from every other.
@@ -70,12 +74,12 @@ class Facts:
             joined[group] = "".join(words).encode("utf-8", "surrogateescape")
         # Facts are sorted by the names of their groups first.
         fingerprint = _digest(b"".join([joined[group] for group in sorted(joined)]))
-        return cls(rows=known, fingerprint=fingerprint, groups={group.value: _digest(joined[group])[:16] for group in joined})
+        return cls(fingerprint, {group.value: _digest(joined[group])[:16] for group in joined}, lambda: known)
 
     @property
     def facts(self) -> tuple[Fact, ...]:
-        """The facts by name; made when somebody asks, for most plans look at the fingerprint only."""
-        return tuple(map(Fact._make, self.rows))
+        """The facts by name, sorted; made when somebody asks, for most plans look at the fingerprint only."""
+        return tuple(map(Fact._make, sorted(self._rows())))
 
     @property
     def short(self) -> str:
@@ -119,9 +123,7 @@ def collect(
     return Facts.of([*fixed, *moving_facts(context, meanings=meanings, parents=parents, secrets=there)])
 
 
-def fixed_facts(
-    target: Target, dockerfile: Dockerfile, *, references: Mapping[str, TargetName], platform: str
-) -> Iterator[tuple[Group, str, str]]:
+def fixed_facts(target: Target, dockerfile: Dockerfile, *, references: Mapping[str, TargetName], platform: str) -> Iterator[Row]:
     """The facts that follow from the spec and the Dockerfile."""
     yield Group.SCHEMA, "schema", str(SCHEMA)
     yield Group.SPEC, "target", target.name
@@ -159,7 +161,7 @@ def moving_facts(
     meanings: Mapping[str, str],
     parents: Mapping[TargetName, str],
     secrets: Iterable[tuple[str, bool, str, bool]],
-) -> Iterator[tuple[Group, str, str]]:
+) -> Iterator[Row]:
     """The facts that follow from contents of files, from other targets and from the site.
 
     Args:

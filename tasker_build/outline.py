@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from tasker_build.fingerprint import Facts, Group, moving_facts
+from tasker_build.fingerprint import Group, moving_facts
 from tasker_build.plan import Wanted
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from tasker_build.errors import Span
+    from tasker_build.fingerprint import Facts, Row
     from tasker_build.spec.names import TargetName
     from tasker_build.workspace import Entry
 
@@ -55,33 +56,33 @@ class Outline(NamedTuple):
         for start, stop in zip(self.files[::2], self.files[1::2], strict=True):
             yield from paths[start:stop]
 
-    def wanted(
-        self,
-        context: Sequence[Entry],
-        parents: Mapping[TargetName, Wanted],
-        secrets: Collection[str],
-        tags: tuple[str, ...],
-        places: Mapping[str, Span],
-    ) -> Wanted:
-        """Fill the outline in.
+    def rows(self, context: Sequence[Entry], parents: Mapping[TargetName, Wanted], secrets: Collection[str]) -> Iterator[Row]:
+        """All facts.
 
         Args:
             context: the files sent with it.
             parents: what is wanted of targets that come before it.
             secrets: those that the site has.
-            tags: its tags for people.
-            places: where the spec says what.
         """
-        moving = moving_facts(
+        yield from ((_GROUPS[group], label, value) for group, label, value in self.facts)
+        yield from moving_facts(
             context,
             meanings=self.meanings,
             parents={parent: parents[parent].facts.fingerprint for parent in self.parents},
             secrets=[(name, required, version, name in secrets) for name, required, version in self.secrets],
         )
-        fixed = ((_GROUPS[group], label, value) for group, label, value in self.facts)
+
+    def wanted(self, facts: Facts, tags: tuple[str, ...], places: Mapping[str, Span]) -> Wanted:
+        """Fill the outline in.
+
+        Args:
+            facts: all of them.
+            tags: its tags for people.
+            places: where the spec says what.
+        """
         return Wanted(
             name=self.name,
-            facts=Facts.of([*fixed, *moving]),
+            facts=facts,
             image=self.image,
             tags=tags,
             platform=self.platform,

@@ -7,6 +7,7 @@ import json
 import os
 import platform as machine
 import posixpath
+import re
 import sys
 from collections import Counter
 from collections.abc import Mapping
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from tasker_build import __version__
 from tasker_build.cache import Cache
 from tasker_build.errors import Problem, RefusedError, SpecError, TemplateError
+from tasker_build.fingerprint import Facts
 from tasker_build.ignore import below
 from tasker_build.outline import Head, Outline, runs
 from tasker_build.record import FOLDER, Records
@@ -26,13 +28,14 @@ from tasker_build.spec.names import at_version, lock_name, secret_variable, slug
 from tasker_build.workspace import Entry, Workspace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
     from tasker_build.cargo import CargoWorkspace
     from tasker_build.closure import Closure
     from tasker_build.context import ContextPart
     from tasker_build.dockerfile import Dockerfile, Piece
     from tasker_build.errors import Span
+    from tasker_build.fingerprint import Row
     from tasker_build.graph import Graph
     from tasker_build.lock import Lock
     from tasker_build.plan import Wanted
@@ -44,6 +47,9 @@ if TYPE_CHECKING:
 # imported where it is used: that takes longer than such a plan.
 
 DEFAULT_SPEC = "stacks.yaml"
+
+Read = Mapping[str, str]
+"""Files of the workspace that say how it is built → the digest of what they said."""
 
 
 def read_sources(files: Sequence[Path]) -> tuple[tuple[str, bytes], ...]:
@@ -287,7 +293,7 @@ class Project:
 
         kept = self._kept("tree")
         if kept is not None:
-            files, dockerfiles, templates, included_by = kept
+            files, dockerfiles, templates, included_by = kept[1]
             rendered = {path: File(text=text, mode=mode, template=template) for path, text, mode, template in files}
             return Tree(files=rendered, dockerfiles=dockerfiles, templates=templates, included_by=included_by)
         tree = self._render(everything=True)
@@ -327,7 +333,7 @@ class Project:
     @functools.cached_property
     def order(self) -> tuple[TargetName, ...]:
         """Enabled targets, parents before children."""
-        if "outlines" in self.__dict__:
+        if "_outlined" in self.__dict__:
             return tuple(outline.name for outline in self.outlines)
         from tasker_build import graph  # noqa: PLC0415
 
@@ -384,27 +390,31 @@ class Project:
         """The platform a target is built for."""
         return target.platforms[0] if target.platforms else host_platform()
 
-    def _kept(self, what: str) -> Any:
-        """What was kept of this very scene, if the files that it follows from say what they said then."""
+    def _kept(self, what: str) -> tuple[Read, Any] | None:
+        """What was kept of this very scene, if the files that it follows from say what they said then; and what they said."""
         kept = None if self.spec_instead else self._cache.load(f"{what}-{self._scene}")
         if kept is None or any(self.workspace.digest(path) != digest for path, digest in kept[0].items()):
             return None
-        return kept[1]
+        return kept[0], kept[1]
 
-    def _keep(self, what: str, value: Any) -> None:
+    def _keep(self, what: str, value: Any) -> Read:
+        read = {path: self.workspace.digest(path) for path in self.workspace.was_read}
         if not self.spec_instead:
-            read = {path: self.workspace.digest(path) for path in self.workspace.was_read}
             self._cache.save(f"{what}-{self._scene}", (read, value))
+        return read
 
-    @functools.cached_property
+    @property
     def outlines(self) -> tuple[Outline, ...]:
         """Every enabled target as it is known before contents of files are, in build order."""
+        return self._outlined[1]
+
+    @functools.cached_property
+    def _outlined(self) -> tuple[Read, tuple[Outline, ...]]:
         kept = self._kept("outlines")
         if kept is not None:
-            return tuple(Outline(*row) for row in kept)
+            return kept[0], tuple(Outline(*row) for row in kept[1])
         outlines = tuple(self._outlines())
-        self._keep("outlines", tuple(map(tuple, outlines)))
-        return outlines
+        return self._keep("outlines", tuple(map(tuple, outlines))), outlines
 
     def _outlines(self) -> Iterator[Outline]:
         from tasker_build import dockerfile, fingerprint  # noqa: PLC0415
@@ -437,37 +447,62 @@ class Project:
     @functools.cached_property
     def wanted(self) -> Mapping[TargetName, Wanted]:
         """What the spec asks of each target, in build order: facts and fingerprint, with no engine and no registry."""
-        result: dict[TargetName, Wanted] = {}
-        paths = self.workspace.paths
         places = _Lazily(lambda: self._places)
+        secrets = tuple(site_secrets(sorted({secret for outline in self.outlines for secret, _, _ in outline.secrets})))
+        prints = self._prints(secrets)
+        result: dict[TargetName, Wanted] = {}
         for outline in self.outlines:
-            entries = self.workspace.entries(outline.paths(paths))
-            _refuse_loose_links(outline.name, entries)
-            secrets = site_secrets([secret for secret, _, _ in outline.secrets])
-            result[outline.name] = outline.wanted(entries, result, secrets, at_version(outline.tags, self.version), places)
+            rows = functools.partial(self._rows, outline, result, secrets)
+            facts = Facts(*prints[outline.name], rows) if prints else Facts.of(rows())
+            result[outline.name] = outline.wanted(facts, at_version(outline.tags, self.version), places)
         self.workspace.remember()
+        if not prints and self.workspace.content and not self.spec_instead:
+            found = {name: (wanted.facts.fingerprint, wanted.facts.groups) for name, wanted in result.items()}
+            self._cache.save(f"prints-{self._scene}", (self._all(secrets), found))
         return result
+
+    def _rows(self, outline: Outline, parents: Mapping[TargetName, Wanted], secrets: Collection[str]) -> Iterator[Row]:
+        entries = self.workspace.entries(outline.paths(self.workspace.paths))
+        _refuse_loose_links(outline.name, entries)
+        return outline.rows(entries, parents, secrets)
+
+    def _prints(self, secrets: tuple[str, ...]) -> Mapping[TargetName, tuple[str, Mapping[str, str]]] | None:
+        """The fingerprints and groups of an earlier run, if nothing is different now."""
+        kept = self._cache.load(f"prints-{self._scene}") if self.workspace.content and not self.spec_instead else None
+        return kept[1] if kept is not None and kept[0] == self._all(secrets) else None
+
+    def _all(self, secrets: tuple[str, ...]) -> tuple[Any, ...]:
+        """All that fingerprints follow from, beside the scene."""
+        return self._outlined[0], self.workspace.content, secrets
 
     def _spec_keys(self, target: Target) -> Mapping[str, str]:
         """Digests of what the spec says that a target's Dockerfile is made from; only to tell where a difference comes from."""
-        import re  # noqa: PLC0415
-
-        from tasker_build.spec.model import Tool  # noqa: PLC0415
-
         found = {**self._common_keys, **_keys(f"targets.{target.name}", target)}
         del found[f"targets.{target.name}.refresh"]  # says when to build, not what
         for name in target.from_.values():
             if name in self.spec.bases:
                 # A pin that moved is a reason of its own.
                 found |= _keys(f"bases.{name}", self.spec.bases[name].partition("@")[0])
-        for name, reference in self.spec.all_tools.items():
-            words = re.escape(Tool.parse(reference).words)
-            if re.search(rf"(?<![\w-]){words}(?![\w.])", self.images_tree.dockerfiles[target.name]):
-                found |= _keys(f"tools.{name}", (reference, *self.spec.tool_digests.get(name, ())))
+        for words, keys in self._tool_keys:
+            if words.search(self.images_tree.dockerfiles[target.name]):
+                found |= keys
         for child in self.graph.successors(target.name):
             # What its children cook is in a builder's own Dockerfile.
             found |= _keys(f"targets.{child}.cargo", self.spec.targets[child].cargo)
         return found
+
+    @functools.cached_property
+    def _tool_keys(self) -> Sequence[tuple[re.Pattern[str], Mapping[str, str]]]:
+        """Of every tool how a Dockerfile that installs it names it, and its keys."""
+        from tasker_build.spec.model import Tool  # noqa: PLC0415
+
+        return [
+            (
+                re.compile(rf"(?<![\w-]){re.escape(Tool.parse(reference).words)}(?![\w.])"),
+                _keys(f"tools.{name}", (reference, *self.spec.tool_digests.get(name, ()))),
+            )
+            for name, reference in self.spec.all_tools.items()
+        ]
 
     @functools.cached_property
     def _common_keys(self) -> Mapping[str, str]:

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import errno
+import functools
 import os
 import stat
 import time
-from hashlib import file_digest, sha256
+from hashlib import sha256
 from typing import TYPE_CHECKING, NamedTuple
 
-from tasker_build.cache import FileDigests
 from tasker_build.errors import BuildError, Problem, RefusedError, Span, SpecError
+from tasker_build.filestate import FileState
 from tasker_build.ignore import ALWAYS, Ignore
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
     from pathlib import Path
 
-_SMALL = 1 << 20
+    from tasker_build.filestate import Listing
+
+_CHUNK = 1 << 20
 
 
 class Entry(NamedTuple):
@@ -33,6 +37,22 @@ class Entry(NamedTuple):
         kind = "link" if self.link is not None else "exec" if self.executable else "file"
         return f"{kind}:{self.digest}"
 
+    @property
+    def word(self) -> str:
+        """The entry, but for its path, as one word; `from_word` reads it."""
+        return self.identity if self.link is None else f"link:{self.link}"
+
+    @classmethod
+    def from_word(cls, path: str, word: str) -> Entry:
+        """Make the entry of a path from its word."""
+        kind, _, rest = word.partition(":")
+        return cls.of_link(path, rest) if kind == "link" else cls(path, kind == "exec", None, rest)
+
+    @classmethod
+    def of_link(cls, path: str, target: str) -> Entry:
+        """Make the entry of a symbolic link."""
+        return cls(path, executable=False, link=target, digest=sha256(os.fsencode(target)).hexdigest())
+
 
 class Workspace:
     """Reads a workspace folder; every file is listed once and hashed at most once per run, and not at all where it is known
@@ -43,45 +63,54 @@ class Workspace:
         self.root = root
         self._prefix = os.path.join(root, "")
         self._ignore = Ignore([*ALWAYS, *([output] if output else []), *ignore])
-        self._digests = FileDigests(os.fspath(root), self._ignore.patterns) if remembers else None
-        self._paths: tuple[str, ...] | None = None
+        self._state = FileState(os.fspath(root), self._ignore.patterns) if remembers else None
         self._entries: dict[str, Entry] = {}
         self._bytes: dict[str, bytes] = {}
 
-    @property
+    @functools.cached_property
     def paths(self) -> tuple[str, ...]:
         """Every file and link that is not ignored: relative, with `/`, sorted.
 
         Raises:
             SpecError: something that is neither file, folder nor link; an image would get it as a device.
         """
-        if self._paths is None:
-            self._paths = tuple(sorted(self._walk()))
-        return self._paths
-
-    def _walk(self) -> list[str]:
         found: list[str] = []
         folders = [""]
-        kept = self._digests.known if self._digests else {}
         while folders:
-            folder = folders.pop()
-            with os.scandir(self._prefix + folder) as entries:
-                for item in entries:
-                    path = f"{folder}/{item.name}" if folder else item.name
-                    if item.is_dir(follow_symlinks=False):
-                        if not self._ignore.prunes(path):
-                            folders.append(path)
-                    elif path in kept and item.is_file(follow_symlinks=False):
-                        found.append(path)  # the same patterns did not match it then
-                    elif self._ignore.matches(path):
-                        continue
-                    elif item.is_symlink() or item.is_file():
-                        found.append(path)
-                    else:
-                        message = f"`{path}` is neither a file, a folder nor a link"
-                        hint = "remove it or add it to sources.ignore"
-                        raise SpecError([Problem(code="W010", message=message, hints=(hint,))])
-        return found
+            files, inside = self._listing(folders.pop())
+            found += files
+            folders += inside
+        return tuple(sorted(found))
+
+    def _listing(self, folder: str) -> Listing:
+        if self._state is None:
+            return self._list(folder)
+        looked = time.time_ns()
+        status = os.lstat(self._prefix + folder)
+        listing = self._state.listing(folder, status)
+        if listing is None:
+            listing = self._list(folder)
+            self._state.add_listing(folder, status, listing, looked)
+        return listing
+
+    def _list(self, folder: str) -> Listing:
+        files: list[str] = []
+        folders: list[str] = []
+        with os.scandir(self._prefix + folder) as entries:
+            for item in entries:
+                path = f"{folder}/{item.name}" if folder else item.name
+                if item.is_dir(follow_symlinks=False):
+                    if not self._ignore.prunes(path):
+                        folders.append(path)
+                elif self._ignore.matches(path):
+                    continue
+                elif item.is_symlink() or item.is_file():
+                    files.append(path)
+                else:
+                    message = f"`{path}` is neither a file, a folder nor a link"
+                    hint = "remove it or add it to sources.ignore"
+                    raise SpecError([Problem(code="W010", message=message, hints=(hint,))])
+        return tuple(files), tuple(folders)
 
     def read(self, path: str) -> bytes:
         """Return a file's bytes, the same ones for the rest of the run."""
@@ -103,46 +132,48 @@ class Workspace:
         Raises:
             SpecError: a link that leaves the workspace: the image would get a dangling one.
         """
-        # The longest loop of a plan: everything that is the same for each file stands outside.
-        known, kept, prefix, lstat = self._entries, self._digests.known if self._digests else {}, self._prefix, os.lstat
-        executable = stat.S_IXUSR
+        known, seen = self._known, self._entries
         found: list[Entry] = []
         for path in paths:
-            entry = known.get(path)
+            entry = seen.get(path)
             if entry is None:
-                if path in kept:
-                    size, written, changed, inode, device, digest = kept[path]
-                    now = lstat(prefix + path)
-                    if (
-                        now.st_ctime_ns == changed
-                        and now.st_mtime_ns == written
-                        and now.st_size == size
-                        and now.st_ino == inode
-                        and now.st_dev == device
-                    ):
-                        entry = Entry(path, now.st_mode & executable != 0, None, digest)
-                if entry is None:
-                    entry = self._entry(path)
-                known[path] = entry
+                word = known.get(path)
+                entry = seen[path] = self._entry(path) if word is None else Entry.from_word(path, word)
             found.append(entry)
         return found
+
+    @functools.cached_property
+    def _current(self) -> FileState | None:
+        """What is known of files, less what is no longer so."""
+        if self._state is not None:
+            self._state.forget_changed(self.paths)
+        return self._state
+
+    @functools.cached_property
+    def _known(self) -> Mapping[str, str]:
+        return self._current.words() if self._current else {}
+
+    @property
+    def content(self) -> str:
+        """One word for the content of all files that were ever asked for; "" where it takes reading one to know it."""
+        return self._current.content if self._current else ""
 
     def _entry(self, path: str) -> Entry:
         full = self._prefix + path
         looked = time.time_ns()
-        status = os.lstat(full)
-        if stat.S_ISLNK(status.st_mode):
-            target = os.readlink(full)
-            landing = os.path.normpath(os.path.join(os.path.dirname(path), target))
-            if os.path.isabs(target) or landing == ".." or landing.startswith("../"):
-                message = f"the link `{path}` leaves the workspace: it points to {target}"
-                hint = "replace it by a file, or add it to sources.ignore"
-                raise SpecError([Problem(code="W011", message=message, span=Span(file=path, line=1, col=1), hints=(hint,))])
-            return Entry(path, False, target, sha256(os.fsencode(target)).hexdigest())  # noqa: FBT003
-        digest = _digest_of_file(full, status.st_size)
-        if self._digests:
-            self._digests.add(path, status, digest, looked)
-        return Entry(path, status.st_mode & stat.S_IXUSR != 0, None, digest)
+        descriptor = _open(full)
+        if descriptor is None:
+            status = os.lstat(full)
+            entry = Entry.of_link(path, _target(path, os.readlink(full)))
+        else:
+            try:
+                status = os.fstat(descriptor)
+                entry = Entry(path, status.st_mode & stat.S_IXUSR != 0, None, _digest_of_file(descriptor, status.st_size))
+            finally:
+                os.close(descriptor)
+        if self._state:
+            self._state.add(path, status, entry.word, looked)
+        return entry
 
     @property
     def was_read(self) -> Collection[str]:
@@ -160,27 +191,40 @@ class Workspace:
 
     def remember(self) -> None:
         """Keep for later runs what was hashed in this one."""
-        if self._digests:
-            self._digests.save(self.paths)
+        if self._state:
+            self._state.save(self.paths)
 
 
-def _digest_of_file(path: str, size: int) -> str:
-    if size >= _SMALL:
-        with open(path, "rb") as file:
-            return file_digest(file, "sha256").hexdigest()
-    # Small files, that is nearly all: a file object for each would take longer than reading and hashing it.
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+def _open(path: str) -> int | None:
+    """Open a file; None if it is a link."""
     try:
-        hasher = sha256()
-        # One byte more than there is: when just that one does not come, this was all.
-        data = os.read(descriptor, size + 1)
-        hasher.update(data)
-        if len(data) != size:
-            while data := os.read(descriptor, _SMALL):
-                hasher.update(data)
-        return hasher.hexdigest()
-    finally:
-        os.close(descriptor)
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            return None
+        raise
+
+
+def _target(path: str, target: str) -> str:
+    """The target of a link, if it stays in the workspace."""
+    landing = os.path.normpath(os.path.join(os.path.dirname(path), target))
+    if os.path.isabs(target) or landing == ".." or landing.startswith("../"):
+        message = f"the link `{path}` leaves the workspace: it points to {target}"
+        hint = "replace it by a file, or add it to sources.ignore"
+        raise SpecError([Problem(code="W011", message=message, span=Span(file=path, line=1, col=1), hints=(hint,))])
+    return target
+
+
+def _digest_of_file(descriptor: int, size: int) -> str:
+    # Most files are small: a file object for each would take longer than reading and hashing it. One byte more than there is:
+    # when just that one does not come, this was all.
+    hasher = sha256()
+    data = os.read(descriptor, min(size, _CHUNK) + 1)
+    hasher.update(data)
+    if len(data) != size:
+        while data := os.read(descriptor, _CHUNK):
+            hasher.update(data)
+    return hasher.hexdigest()
 
 
 def write_file(path: Path, data: bytes, mode: int) -> None:

@@ -20,7 +20,7 @@ RANK = {
         [
             ["errors", "ignore", "finding", "cache", "commands"],
             ["spec"],
-            ["graph", "dockerfile", "cargo", "engine.api"],
+            ["graph", "dockerfile", "cargo", "engine.api", "filestate"],
             ["closure", "quoting", "registry", "shell", "workspace"],
             ["duration", "schedule", "compose", "fingerprint", "context", "engine.memory", "chain", "cleanup", "tree"],
             ["caching", "checksums", "lock", "plan", "render", "engine.docker"],

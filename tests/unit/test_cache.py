@@ -8,12 +8,13 @@ import sys
 import time
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tasker_build import cache, workspace
-from tasker_build.cache import Cache, FileDigests
+from tasker_build import cache, filestate, workspace
+from tasker_build.cache import Cache
+from tasker_build.filestate import FileState
 from tasker_build.workspace import Workspace
 from tests.conftest import write_files
 
@@ -41,7 +42,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
     clock.ahead = OLD
     monkeypatch.setattr(time, "time_ns", clock)
-    monkeypatch.setattr(cache, "_is_sound", lambda _: True)
+    monkeypatch.setattr(filestate, "_is_sound", lambda _: True)
     return clock
 
 
@@ -70,14 +71,31 @@ def hashed(root: Path, monkeypatch: pytest.MonkeyPatch) -> set[str]:
     """The files whose content a run reads."""
     read: set[str] = set()
 
-    def note(path: str, size: int) -> str:
-        read.add(os.path.relpath(path, root))
-        return digest(path, size)
+    def note(descriptor: int, size: int) -> str:
+        read.add(os.path.relpath(os.readlink(f"/proc/self/fd/{descriptor}"), root))
+        return digest(descriptor, size)
 
     digest = workspace._digest_of_file
     with monkeypatch.context() as patch:
         patch.setattr(workspace, "_digest_of_file", note)
         assert digests(root) == right(root)
+    return read
+
+
+def listed(root: Path, monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """The folders that a run reads."""
+    read: set[str] = set()
+
+    def note(path: str) -> Any:
+        if path.startswith(f"{root}/"):
+            read.add(os.path.relpath(path, root))
+        return scandir(path)
+
+    scandir = os.scandir
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "scandir", note)
+        found = digests(root)
+    assert found == right(root)
     return read
 
 
@@ -97,6 +115,86 @@ def test_what_did_not_change_is_not_read_again(root: Path, monkeypatch: pytest.M
     (root / "new.txt").write_text("new")
     assert hashed(root, monkeypatch) == {"a.txt", "new.txt"}
     assert hashed(root, monkeypatch) == set()
+
+
+def add(root: Path) -> None:
+    (root / "d/new.txt").write_text("new")
+
+
+def remove(root: Path) -> None:
+    (root / "d/c.txt").unlink()
+
+
+def rename(root: Path) -> None:
+    (root / "d/c.txt").rename(root / "d/e.txt")
+
+
+def turn_into_a_folder(root: Path) -> None:
+    (root / "d/c.txt").unlink()
+    write_files(root, {"d/c.txt/x": "x"})
+
+
+def hide(change: Callable[[Path], None]) -> Callable[[Path], None]:
+    """Set the folder's time back."""
+
+    def changed(root: Path) -> None:
+        status = (root / "d").stat()
+        # The tool's clock is ahead: let the tick pass in which the folder was made.
+        while (root / "d").stat().st_ctime_ns == status.st_ctime_ns:
+            (root / "d").chmod(status.st_mode)
+        change(root)
+        os.utime(root / "d", ns=(status.st_atime_ns, status.st_mtime_ns))
+
+    return changed
+
+
+@pytest.mark.parametrize("change", [add, remove, rename, turn_into_a_folder])
+@pytest.mark.parametrize("how", [hide, lambda change: change])
+def test_a_folder_that_changed_is_listed_again(
+    root: Path, monkeypatch: pytest.MonkeyPatch, change: Callable[[Path], None], how: Callable[[Any], Callable[[Path], None]]
+) -> None:
+    assert listed(root, monkeypatch) == set()
+    how(change)(root)
+    assert "d" in listed(root, monkeypatch)
+    assert listed(root, monkeypatch) == set()
+    (root / "d").rename(root / "g")
+    assert listed(root, monkeypatch) >= {".", "g"}
+
+
+def test_a_young_folder_is_listed_again(root: Path, monkeypatch: pytest.MonkeyPatch, clock: Clock) -> None:
+    clock.ahead = 0
+    write_files(root, {"young/x": "x"})
+    assert listed(root, monkeypatch) == {".", "d", "young"}  # the clock went back
+    assert listed(root, monkeypatch) == {".", "d", "young"}
+    clock.ahead = OLD
+    assert listed(root, monkeypatch) == {".", "young"}
+    assert listed(root, monkeypatch) == set()
+
+
+def test_content_has_one_word_while_all_of_it_is_known(root: Path, clock: Clock) -> None:
+    def content(*asked: str) -> str:
+        workspace = Workspace(root, remembers=True)
+        before = workspace.content
+        workspace.entries(asked)
+        assert workspace.content in {before, ""}
+        workspace.remember()
+        return workspace.content
+
+    first = content()
+    assert first
+    assert content("a.txt") == first
+    clock.ahead = 1_000_000_000
+    assert content() == "", "the clock went back"
+    clock.ahead = OLD
+    rewrite(root / "a.txt", "ONE")
+    second = content("a.txt")
+    assert second not in {first, ""}
+    rewrite(root / "a.txt", "one")
+    assert content("a.txt") == first
+    (root / "b.txt").chmod(0o755)
+    assert content("b.txt") not in {first, second, ""}
+    (root / "b.txt").unlink()
+    assert content() not in {first, second, ""}
 
 
 def edit_in_place(root: Path) -> None:
@@ -164,10 +262,10 @@ def test_a_file_that_may_change_within_the_same_tick_is_not_remembered(root: Pat
     now = time.time_ns()
     old = {"st_mtime_ns": now - OLD, "st_ctime_ns": now - OLD}
     status = status_of(root / "a.txt", **(old | {name: now - int(age * 1e9)}))
-    first = FileDigests(str(root), ["x"])
-    first.add("a.txt", status, "00" * 32, now)
+    first = FileState(str(root), ["x"])
+    first.add("a.txt", status, "file:" + "00" * 32, now)
     first.save(["a.txt"])
-    assert ("a.txt" in FileDigests(str(root), ["x"]).known) == kept
+    assert (bool(first.content), FileState(str(root), ["x"]).content == first.content) == (kept, True)
 
 
 def test_a_clock_that_went_back_is_noticed(root: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -179,8 +277,8 @@ def test_what_is_gone_is_forgotten(root: Path) -> None:
     (root / "b.txt").unlink()
     (root / "new.txt").write_text("x")
     digests(root)
-    kept = FileDigests(str(root), Workspace(root)._ignore.patterns).known
-    assert set(kept) == {"a.txt", "d/c.txt", "new.txt"}
+    kept = FileState(str(root), Workspace(root)._ignore.patterns)._paths
+    assert kept == ("a.txt", "d/c.txt", "new.txt")
 
 
 def test_other_patterns_know_nothing_of_these_files(root: Path) -> None:
@@ -196,7 +294,7 @@ def test_a_file_that_became_a_link(root: Path) -> None:
 def test_a_file_system_that_cannot_be_believed_is_not(
     root: Path, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    monkeypatch.setattr(cache, "_is_sound", lambda _: False)
+    monkeypatch.setattr(filestate, "_is_sound", lambda _: False)
     assert hashed(root, monkeypatch) == {"a.txt", "b.txt", "d/c.txt"}
     monkeypatch.setenv("XDG_CACHE_HOME", str(empty := tmp_path_factory.mktemp("empty")))
     digests(root)
@@ -231,8 +329,8 @@ def test_which_file_systems_are_believed(
         ("/home/me/hidden", "fuse.sshfs"),
     ]
     mounts.write_text("".join(f"36 35 98:0 / {place} rw,noatime master:1 - {kind} /dev/x rw\n" for place, kind in rows))
-    monkeypatch.setattr("tasker_build.cache.open", lambda _, **more: open(mounts, **more), raising=False)  # noqa: SIM115
-    assert cache._is_sound(folder) == sound
+    monkeypatch.setattr("tasker_build.filestate.open", lambda _, **more: open(mounts, **more), raising=False)  # noqa: SIM115
+    assert filestate._is_sound(folder) == sound
 
 
 def file_of(kind: str) -> Path:
@@ -242,24 +340,24 @@ def file_of(kind: str) -> Path:
 
 @pytest.mark.parametrize("keep", [0, 1, 31, 32, 33, 60, -1])
 def test_a_cut_file_counts_as_none(root: Path, keep: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    file = file_of("digests-2")
+    file = file_of("files-1")
     file.write_bytes(file.read_bytes()[:keep])
     assert hashed(root, monkeypatch) == {"a.txt", "b.txt", "d/c.txt"}
 
 
 def test_a_damaged_file_counts_as_none(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    file = file_of("digests-2")
+    file = file_of("files-1")
     name, data = file.name.removesuffix(f"-{sys.implementation.cache_tag}"), file.read_bytes()
-    assert Cache("digests-2").load(name) is not None
+    assert Cache("files-1").load(name) is not None
     for place in range(0, len(data), 7):
         file.write_bytes(data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :])
-        assert Cache("digests-2").load(name) is None
+        assert Cache("files-1").load(name) is None
     file.write_bytes(data[:40] + b"\xff" + data[41:])
     assert hashed(root, monkeypatch) == {"a.txt", "b.txt", "d/c.txt"}
 
 
 def test_a_folder_that_others_may_write_is_not_used(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    file = file_of("digests-2")
+    file = file_of("files-1")
     before = file.read_bytes()
     file.parent.chmod(0o777)
     (root / "a.txt").write_text("ONE")
@@ -273,7 +371,7 @@ def test_the_folder_of_another_user_is_not_used(root: Path, monkeypatch: pytest.
 
 
 def test_a_link_in_place_of_the_folder_is_not_used(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = file_of("digests-2").parent
+    folder = file_of("files-1").parent
     folder.rename(folder.with_name("elsewhere"))
     folder.symlink_to("elsewhere")
     assert hashed(root, monkeypatch) == {"a.txt", "b.txt", "d/c.txt"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ import pytest
 
 from tasker_build.cache import Cache
 from tasker_build.errors import SpecError, TaskerBuildError
+from tasker_build.fingerprint import Facts
 from tasker_build.outline import runs
 from tasker_build.project import Project
 from tests.conftest import HEAD, write_files
@@ -53,12 +55,20 @@ FILES = {
 }
 
 
-@pytest.fixture
-def here(tmp_path: Path) -> Path:
-    """A project that was planned and rendered once."""
+@pytest.fixture(params=["young files", "old files"])
+def here(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project that was planned and rendered once; with the clock ahead, its files are old enough to be remembered."""
+    if request.param == "old files":
+        ahead(monkeypatch)
     folder = write_files(tmp_path / "here", FILES)
     assert not isinstance(outcome(folder), str)
     return folder
+
+
+def ahead(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = time.time_ns
+    monkeypatch.setattr(time, "time_ns", lambda: real() + 10_000_000_000)
+    monkeypatch.setattr("tasker_build.filestate._is_sound", lambda _: True)
 
 
 Outcome = tuple[list[Any], Any]
@@ -221,3 +231,36 @@ def test_runs() -> None:
     assert runs([]) == ()
     assert runs([3]) == (3, 4)
     assert runs([0, 1, 2, 5, 7, 8]) == (0, 3, 5, 6, 7, 9)
+
+
+def test_while_nothing_changes_nothing_is_digested(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ahead(monkeypatch)
+    folder = write_files(tmp_path / "here", FILES)
+    (folder / "work/plain/l").symlink_to("x.txt")
+    first = outcome(folder)
+    # What a manifest says is asked for by its digest from the second run on.
+    assert outcome(folder) == first
+    with monkeypatch.context() as patch:
+        patch.setattr("tasker_build.fingerprint.Facts.of", lambda _: pytest.fail("was digested"))
+        wanted = Project.open([folder / "stacks.yaml"]).wanted
+        assert list(wanted.values()) == first[0]
+        # And still there is everything to explain a plan with.
+        rows = {name: item.facts.facts for name, item in wanted.items()}
+    write_files(folder, {"work/plain/x.txt": "y"})
+    changed = Project.open([folder / "stacks.yaml"]).wanted
+    for name, item in changed.items():
+        assert (item.facts.facts == rows[name]) == (name != "plain")
+        assert item.facts.fingerprint == Facts.of(item.facts.facts).fingerprint
+
+
+def test_fingerprints_are_those_of_what_the_manifests_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Even where a manifest was read before anybody asked whether it changed."""
+    ahead(monkeypatch)
+    folder = write_files(tmp_path / "here", FILES)
+    for _ in range(2):
+        outcome(folder)
+    replace("work/lib/Cargo.toml", '"lib"\n', '"lib"\n[[bench]]\nname = "b"\npath = "b.rs"\n')(folder)
+    project = Project.open([folder / "stacks.yaml"])
+    assert project.cargo
+    found = list(project.wanted.values())
+    assert outcome(folder)[0] == found
