@@ -46,16 +46,21 @@ def plan_project(project: Project, engine: Engine | None, selection: Sequence[st
     """
     project.wanted  # noqa: B018 - every mistake of the user's comes before the engine's
     if engine is None:
-        return _plan(project, Observed(asked=False), selection, forced)
+        return plan_observed(project, Observed(asked=False), selection, forced)
     observed = Observed(images=engine.images())
-    plan = _plan(project, observed, selection, forced)
+    plan = plan_observed(project, observed, selection, forced)
     if not depends_on_engine(plan):
         return plan
     # Records do not all speak of this engine. Only where it matters is it asked who it is: most plans have one question.
-    return _plan(project, replace(observed, engine=engine.identity()), selection, forced)
+    return plan_observed(project, replace(observed, engine=engine.identity()), selection, forced)
 
 
-def _plan(project: Project, observed: Observed, selection: Sequence[str], forced: Sequence[str]) -> Plan:
+def plan_observed(project: Project, observed: Observed, selection: Sequence[str] = (), forced: Sequence[str] = ()) -> Plan:
+    """Plan a project with what was seen of an engine.
+
+    Raises:
+        SelectionError: a selection that matches nothing.
+    """
     wanted = tuple(project.wanted.values())
     selected = project.select(selection) if selection else frozenset(project.wanted)
     rebuild = project.select(forced) if forced else frozenset[TargetName]()
@@ -122,7 +127,7 @@ def plan_to_save(project: Project, engine: EngineWithIdentity, asked: Asked) -> 
     from tasker_build.saved import SavedPlan, rests_on  # noqa: PLC0415
 
     observed = Observed(images=engine.images(), engine=engine.identity())
-    plan = _plan(project, observed, asked.selection, asked.rebuild)
+    plan = plan_observed(project, observed, asked.selection, asked.rebuild)
     ids = sorted({secret.id for target in project.spec.targets.values() for secret in target.secrets})
     rests = rests_on(
         plan,

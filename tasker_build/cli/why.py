@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from tasker_build.cli.answer import format_option, say_document
-from tasker_build.cli.planning import states_of
+from tasker_build.cli.planning import plan_observed, states_of
 from tasker_build.errors import Exit, Problem, SelectionError, nearest
 from tasker_build.plan import unique_reference
 from tasker_build.selector import asks_for_state
@@ -131,22 +130,13 @@ def _may_be_image(project: Project, word: str) -> bool:
 def _situation(project: Project) -> Situation:
     from tasker_build.engine.docker import DockerEngine  # noqa: PLC0415
     from tasker_build.explain import Situation  # noqa: PLC0415
-    from tasker_build.plan import Observed, make_plan  # noqa: PLC0415
+    from tasker_build.plan import Observed  # noqa: PLC0415
 
     wanted = project.wanted
     engine = DockerEngine.connect()
     observed = Observed(images=engine.images(), engine=engine.identity())
     known = project.records.known(project.order)
-    selected = frozenset(project.order)
-    plan = make_plan(
-        project.spec.project,
-        tuple(wanted.values()),
-        observed,
-        known=known,
-        selected=selected,
-        failed=known.failed,
-        now=time.time(),
-    )
+    plan = plan_observed(project, observed)
     lines = {
         name: (
             f"{project.spec.output}/{project.spec.targets[name].dockerfile}",
