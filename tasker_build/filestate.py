@@ -75,9 +75,9 @@ class FileState:
         self._met[folder] = kept
         return kept[1]
 
-    def add_listing(self, folder: str, status: os.stat_result, listing: Listing, looked: int) -> None:
-        """Note what a folder holds; arguments as for `add`."""
-        if stamp := self._lasting(status, looked):
+    def add_listing(self, folder: str, listing: Listing, stamp: bytes) -> None:
+        """Note what a folder holds, where it is known again by its stamp."""
+        if stamp:
             self._met[folder] = (stamp, listing)
             self._has_new_folders = True
 
@@ -113,22 +113,20 @@ class FileState:
         """Return what is known: path → what the file or link there is."""
         return dict(zip(self._paths, self._words.split("\0"), strict=True)) if self._paths else {}
 
-    def add(self, path: str, status: os.stat_result, word: str, looked: int) -> None:
-        """Note what a file or link is.
-
-        Args:
-            path: its path.
-            status: its status from before it was read.
-            word: what it is.
-            looked: the time, in nanoseconds, from before its status was asked for.
-        """
-        if stamp := self._lasting(status, looked):
+    def add(self, path: str, word: str, stamp: bytes) -> None:
+        """Note what a file or link is, where it is known again by its stamp."""
+        if stamp:
             self._new[path] = (stamp, word)
         else:
             self._is_partial = True
 
-    def _lasting(self, status: os.stat_result, looked: int) -> bytes:
-        """A stamp that any later change would change; empty where there can be none."""
+    def stamp(self, status: os.stat_result, looked: int) -> bytes:
+        """Return what any later change would change; empty where there is no such thing.
+
+        Args:
+            status: the status of a file, link or folder from before it was read.
+            looked: the time, in nanoseconds, from before that was asked for.
+        """
         return _stamp(status) if self._sound and max(status.st_ctime_ns, status.st_mtime_ns) < looked - _MARGIN else b""
 
     @property

@@ -450,6 +450,9 @@ class Project:
         places = _Lazily(lambda: self._places)
         secrets = tuple(site_secrets(sorted({secret for outline in self.outlines for secret, _, _ in outline.secrets})))
         prints = self._prints(secrets)
+        if not prints:
+            paths = self.workspace.paths
+            self.workspace.hash_all(dict.fromkeys(path for outline in self.outlines for path in outline.paths(paths)))
         result: dict[TargetName, Wanted] = {}
         for outline in self.outlines:
             rows = functools.partial(self._rows, outline, result, secrets)
@@ -566,20 +569,22 @@ def _refuse_loose_links(name: TargetName, entries: Sequence[Entry]) -> None:
 
 def _keys(start: str, value: object) -> Mapping[str, str]:
     """Every key of a part of the spec with a digest of its value; lists are values, and so is what is not given."""
-    return dict(_leaves(start, value))
+    found: dict[str, str] = {}
+    _add_leaves(found, start, value)
+    return found
 
 
-def _leaves(key: str, value: object) -> Iterator[tuple[str, str]]:
+def _add_leaves(found: dict[str, str], key: str, value: object) -> None:
     if value is None or value == () or isinstance(value, str):
-        yield key, _word_digest(value)
+        found[key] = _word_digest(value)
     elif is_dataclass(value) and not isinstance(value, type):
         for attribute, name in _keys_of(type(value)):
-            yield from _leaves(f"{key}.{name}", getattr(value, attribute))
+            _add_leaves(found, f"{key}.{name}", getattr(value, attribute))
     elif isinstance(value, Mapping):
         for name, part in value.items():
-            yield from _leaves(f"{key}.{name}", part)
+            _add_leaves(found, f"{key}.{name}", part)
     else:
-        yield key, _json_digest(_plain(value))
+        found[key] = _json_digest(_plain(value))
 
 
 def _plain(value: object) -> object:

@@ -8,11 +8,13 @@ import os
 import stat
 import time
 from hashlib import sha256
+from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
 from tasker_build.errors import BuildError, Problem, RefusedError, Span, SpecError
 from tasker_build.filestate import FileState
 from tasker_build.ignore import ALWAYS, Ignore
+from tasker_build.parallel import in_parts
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -37,21 +39,13 @@ class Entry(NamedTuple):
         kind = "link" if self.link is not None else "exec" if self.executable else "file"
         return f"{kind}:{self.digest}"
 
-    @property
-    def word(self) -> str:
-        """The entry, but for its path, as one word; `from_word` reads it."""
-        return self.identity if self.link is None else f"link:{self.link}"
-
     @classmethod
     def from_word(cls, path: str, word: str) -> Entry:
-        """Make the entry of a path from its word."""
+        """Make the entry of a path from its identity; for a link from the kind and its target."""
         kind, _, rest = word.partition(":")
-        return cls.of_link(path, rest) if kind == "link" else cls(path, kind == "exec", None, rest)
-
-    @classmethod
-    def of_link(cls, path: str, target: str) -> Entry:
-        """Make the entry of a symbolic link."""
-        return cls(path, executable=False, link=target, digest=sha256(os.fsencode(target)).hexdigest())
+        if kind == "link":
+            return cls(path, executable=False, link=rest, digest=sha256(os.fsencode(rest)).hexdigest())
+        return cls(path, kind == "exec", None, rest)
 
 
 class Workspace:
@@ -90,7 +84,7 @@ class Workspace:
         listing = self._state.listing(folder, status)
         if listing is None:
             listing = self._list(folder)
-            self._state.add_listing(folder, status, listing, looked)
+            self._state.add_listing(folder, listing, self._state.stamp(status, looked))
         return listing
 
     def _list(self, folder: str) -> Listing:
@@ -138,9 +132,26 @@ class Workspace:
             entry = seen.get(path)
             if entry is None:
                 word = known.get(path)
-                entry = seen[path] = self._entry(path) if word is None else Entry.from_word(path, word)
+                if word is None:
+                    entry = self._note(path, *self._look_at(path))
+                else:
+                    entry = seen[path] = Entry.from_word(path, word)
             found.append(entry)
         return found
+
+    def hash_all(self, paths: Iterable[str]) -> None:
+        """Hash whatever of some of `paths` has to be, on all processors: where that is much, `entries` is faster afterwards.
+
+        Raises:
+            SpecError: as for `entries`.
+        """
+        unknown = [path for path in paths if path not in self._known and path not in self._entries]
+        found = chain.from_iterable(in_parts(self._look_at_all, unknown))
+        for path, (word, stamp) in zip(unknown, found, strict=True):
+            self._note(path, word, stamp)
+
+    def _look_at_all(self, paths: Sequence[str]) -> list[tuple[str, bytes]]:
+        return list(map(self._look_at, paths))
 
     @functools.cached_property
     def _current(self) -> FileState | None:
@@ -158,22 +169,28 @@ class Workspace:
         """One word for the content of all files that were ever asked for; "" where it takes reading one to know it."""
         return self._current.content if self._current else ""
 
-    def _entry(self, path: str) -> Entry:
+    def _note(self, path: str, word: str, stamp: bytes) -> Entry:
+        if self._state:
+            self._state.add(path, word, stamp)
+        entry = self._entries[path] = Entry.from_word(path, word)
+        return entry
+
+    def _look_at(self, path: str) -> tuple[str, bytes]:
+        """Find out what a file or link is: its word, and the stamp by which it is known again."""
         full = self._prefix + path
         looked = time.time_ns()
         descriptor = _open(full)
         if descriptor is None:
             status = os.lstat(full)
-            entry = Entry.of_link(path, _target(path, os.readlink(full)))
+            word = f"link:{_target(path, os.readlink(full))}"
         else:
             try:
                 status = os.fstat(descriptor)
-                entry = Entry(path, status.st_mode & stat.S_IXUSR != 0, None, _digest_of_file(descriptor, status.st_size))
+                kind = "exec" if status.st_mode & stat.S_IXUSR else "file"
+                word = f"{kind}:{_digest_of_file(descriptor, status.st_size)}"
             finally:
                 os.close(descriptor)
-        if self._state:
-            self._state.add(path, status, entry.word, looked)
-        return entry
+        return word, self._state.stamp(status, looked) if self._state else b""
 
     @property
     def was_read(self) -> Collection[str]:

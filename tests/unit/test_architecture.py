@@ -18,7 +18,7 @@ RANK = {
     name: rank
     for rank, names in enumerate(
         [
-            ["errors", "ignore", "finding", "cache", "commands"],
+            ["errors", "ignore", "finding", "cache", "commands", "parallel"],
             ["spec"],
             ["graph", "dockerfile", "cargo", "engine.api", "filestate"],
             ["closure", "quoting", "registry", "shell", "workspace"],

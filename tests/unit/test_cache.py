@@ -263,7 +263,7 @@ def test_a_file_that_may_change_within_the_same_tick_is_not_remembered(root: Pat
     old = {"st_mtime_ns": now - OLD, "st_ctime_ns": now - OLD}
     status = status_of(root / "a.txt", **(old | {name: now - int(age * 1e9)}))
     first = FileState(str(root), ["x"])
-    first.add("a.txt", status, "file:" + "00" * 32, now)
+    first.add("a.txt", "file:" + "00" * 32, first.stamp(status, now))
     first.save(["a.txt"])
     assert (bool(first.content), FileState(str(root), ["x"]).content == first.content) == (kept, True)
 
