@@ -71,7 +71,7 @@ def command(settings: Settings, level: str, yes: bool, confirm: str, dry_run: bo
             )
         )
     elif removes:
-        click.echo(f"removed: {len(chosen)}")
+        click.echo(f"removed: {len(chosen)}" if chosen else "done")
 
 
 def _show(

@@ -14,7 +14,7 @@ from tasker_build.spec.model import CARGO_JOBS, SPEC, Secret, Spec, TargetName
 from tasker_build.spec.nodes import MappingNode, Node, ScalarNode, SequenceNode, merge, parse
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from tasker_build.errors import Span
     from tasker_build.spec.model import Target
@@ -66,16 +66,17 @@ def _dedupe(problems: Sequence[Problem]) -> list[Problem]:
     return list(seen.values())
 
 
-def _services(root: MappingNode) -> Mapping[str, tuple[str, ...]]:
+def _services(root: MappingNode) -> Mapping[str, Collection[str]]:
     stacks = root.get("stacks")
     if not isinstance(stacks, MappingNode):
         return {}
     return {key.text: _names(stack, "services") for key, stack in stacks.entries if isinstance(stack, MappingNode)}
 
 
-def _names(root: MappingNode, section: str) -> tuple[str, ...]:
+def _names(root: MappingNode, section: str) -> Collection[str]:
+    """The keys of a section, in their order; asking for one does not look at all of them."""
     node = root.get(section)
-    return tuple(key.text for key, _ in node.entries) if isinstance(node, MappingNode) else ()
+    return dict.fromkeys(key.text for key, _ in node.entries).keys() if isinstance(node, MappingNode) else ()
 
 
 def _variables(node: Node | None) -> Mapping[str, str]:
