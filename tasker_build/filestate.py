@@ -45,7 +45,7 @@ class FileState:
 
         Args:
             root: the folder.
-            scope: what decides which files are looked at; another one knows nothing of this one's files.
+            scope: what decides which files are looked at, another one knows nothing of them.
             sound: whether its file system tells of changes; asked of the system when not given.
         """
         self._root = os.path.realpath(root)
@@ -53,6 +53,8 @@ class FileState:
         self._about = (self._root, *scope)
         self._name = sha256(b"\0".join(map(os.fsencode, self._about))).hexdigest()[:32]
         self._sound = _is_sound(self._root) if sound is None else sound
+        # What is mounted below may be of any kind.
+        self._device = os.stat(self._root).st_dev if self._sound else 0
         self._folders: dict[str, tuple[bytes, Listing]] = {}
         # Columns, because that is what is read fastest: of each file its path, its stamp, and what it is, with \0 between.
         self._paths: tuple[str, ...] = ()
@@ -127,7 +129,9 @@ class FileState:
             status: the status of a file, link or folder from before it was read.
             looked: the time, in nanoseconds, from before that was asked for.
         """
-        return _stamp(status) if self._sound and max(status.st_ctime_ns, status.st_mtime_ns) < looked - _MARGIN else b""
+        # The time of the last write may be any: whoever sets it changes the file, and no program can set when that was.
+        is_old = status.st_ctime_ns < looked - _MARGIN
+        return _stamp(status) if self._sound and is_old and status.st_dev == self._device else b""
 
     @property
     def content(self) -> str:
@@ -165,15 +169,14 @@ def _rows(stamps: bytes) -> Iterator[bytes]:
 def _is_sound(folder: str) -> bool:
     """Whether the file system of a folder is one of those whose word is good; no where the system does not say."""
     try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            with open(f"/proc/self/fdinfo/{descriptor}", encoding="ascii") as file:
+                mount = next(line.split()[1] for line in file if line.startswith("mnt_id:"))
+        finally:
+            os.close(descriptor)
         with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
-            rows = [line.split(" ") for line in file]
-    except OSError:
+            fields = next(row for line in file if (row := line.split(" "))[0] == mount)
+    except (OSError, StopIteration):
         return False
-    best, kind = "", ""
-    for row in rows:
-        place = row[4].replace("\\040", " ").replace("\\011", "\t").replace("\\012", "\n").replace("\\134", "\\")
-        inside = folder == place or folder.startswith(place.rstrip("/") + "/")
-        # A later mount on the same place hides the earlier one.
-        if inside and len(place) >= len(best):
-            best, kind = place, row[row.index("-") + 1]
-    return kind in _SOUND
+    return fields[fields.index("-") + 1] in _SOUND

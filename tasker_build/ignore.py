@@ -3,7 +3,7 @@ r"""Ignore patterns by BuildKit's rules (those of .dockerignore, not git's): one
 A pattern is anchored at the root of the workspace, a matched folder takes everything below it along, the last match wins and
 `!` takes paths back. Where BuildKit's rules are odd, they are followed: tests/e2e/test_ignore_rules.py sends random folders with
 random patterns through an engine and compares what arrives. Patterns to which BuildKit gives a meaning that their author cannot
-have meant (`\d` is a digit there, `[a*]` no set of characters) are refused.
+have meant (`\d` is a digit there, `[a*]` no set of characters, `{a,b}*` no choice) are refused.
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ def _compile(line: str) -> _Rule | None:
 
 def escape(path: str) -> str:
     """A path as a pattern that matches it and nothing else."""
-    text = re.sub(r"([*?\[\\])", r"\\\1", path)
+    text = re.sub(r"([*?\[\\^|{}])", r"\\\1", path)
     # Blanks at the ends of a pattern are cut, `#` and `!` at its start have meanings.
     text = re.sub(r"^ | $", "[ ]", text)
     return "\\" + text if text[:1] in {"#", "!"} else text
@@ -169,6 +169,11 @@ def _parts(pattern: str) -> Iterator[str]:
             yield "[^/]*"
         elif char == "?":
             yield "[^/]"
+        elif char in "|{}":
+            # It forgets to quote these, too: `a|b*` would be all that starts with `a`, `x{2}*` all that starts with `xx`.
+            raise ValueError(
+                f"`{char}` beside a wildcard in the ignore pattern {pattern!r} is not read as itself, write `\\{char}`"
+            )
         elif char == "^":
             yield "^"  # BuildKit forgets to quote it: beside a wildcard it stands for the start of the path
         elif char == "\\":

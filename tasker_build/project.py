@@ -259,7 +259,7 @@ class Project:
     @functools.cached_property
     def workspace(self) -> Workspace:
         """The workspace, ignoring what never counts."""
-        return Workspace(self.root, self.head.ignore, self.head.output, remembers=True)
+        return Workspace(self.root, self.head.ignore, self.head.output, remembers=True, tool=_digest_of([_tool()]))
 
     @functools.cached_property
     def cargo(self) -> CargoWorkspace | None:
@@ -292,6 +292,7 @@ class Project:
         from tasker_build.render import File, Tree  # noqa: PLC0415
 
         kept = self._kept("tree")
+        self.workspace.remember()
         if kept is not None:
             files, dockerfiles, templates, included_by = kept[1]
             rendered = {path: File(text=text, mode=mode, template=template) for path, text, mode, template in files}

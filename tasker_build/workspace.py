@@ -53,11 +53,22 @@ class Workspace:
     not to have changed since an earlier one.
     """
 
-    def __init__(self, root: Path, ignore: Sequence[str] = (), output: str = "", *, remembers: bool = False) -> None:
+    def __init__(
+        self, root: Path, ignore: Sequence[str] = (), output: str = "", *, remembers: bool = False, tool: str = ""
+    ) -> None:
+        """Read nothing yet.
+
+        Args:
+            root: the folder.
+            ignore: patterns for what does not count.
+            output: the folder in it that holds rendered files; they do not count either.
+            remembers: whether what is found out is kept between runs.
+            tool: what tells this program from one that might read the patterns otherwise.
+        """
         self.root = root
         self._prefix = os.path.join(root, "")
         self._ignore = Ignore([*ALWAYS, *([output] if output else []), *ignore])
-        self._state = FileState(os.fspath(root), self._ignore.patterns) if remembers else None
+        self._state = FileState(os.fspath(root), (tool, *self._ignore.patterns)) if remembers else None
         self._entries: dict[str, Entry] = {}
         self._bytes: dict[str, bytes] = {}
 
@@ -80,7 +91,10 @@ class Workspace:
         if self._state is None:
             return self._list(folder)
         looked = time.time_ns()
-        status = os.lstat(self._prefix + folder)
+        try:
+            status = os.lstat(self._prefix + folder)
+        except OSError as error:
+            raise _unreadable(folder, error) from error
         listing = self._state.listing(folder, status)
         if listing is None:
             listing = self._list(folder)
@@ -90,7 +104,11 @@ class Workspace:
     def _list(self, folder: str) -> Listing:
         files: list[str] = []
         folders: list[str] = []
-        with os.scandir(self._prefix + folder) as entries:
+        try:
+            entries = os.scandir(self._prefix + folder)
+        except OSError as error:
+            raise _unreadable(folder, error) from error
+        with entries:
             for item in entries:
                 path = f"{folder}/{item.name}" if folder else item.name
                 if item.is_dir(follow_symlinks=False):
@@ -107,16 +125,29 @@ class Workspace:
         return tuple(files), tuple(folders)
 
     def read(self, path: str) -> bytes:
-        """Return a file's bytes, the same ones for the rest of the run."""
+        """Return a file's bytes, the same ones for the rest of the run.
+
+        Raises:
+            RefusedError: they are not those that were hashed before, or it is gone.
+            SpecError: a file that may not be read.
+        """
         if path not in self._bytes:
-            self._bytes[path] = (self.root / path).read_bytes()
+            try:
+                data = (self.root / path).read_bytes()
+            except OSError as error:
+                raise _unreadable(path, error) from error
+            entry = self._entries.get(path)
+            if entry is not None and entry.link is None and sha256(data).hexdigest() != entry.digest:
+                raise RefusedError(f"`{path}` changed while it was read", hints=("run the command again",))
+            self._bytes[path] = data
         return self._bytes[path]
 
     def entry(self, path: str) -> Entry:
         """Return the entry of a path of `paths`.
 
         Raises:
-            SpecError: a link that leaves the workspace: the image would get a dangling one.
+            SpecError: a link that leaves the workspace: the image would get a dangling one; or a file that may not be read.
+            RefusedError: a file that is gone.
         """
         return self.entries((path,))[0]
 
@@ -124,7 +155,8 @@ class Workspace:
         """Return the entries of some of `paths`.
 
         Raises:
-            SpecError: a link that leaves the workspace: the image would get a dangling one.
+            SpecError: a link that leaves the workspace: the image would get a dangling one; or a file that may not be read.
+            RefusedError: a file that is gone.
         """
         known, seen = self._known, self._entries
         found: list[Entry] = []
@@ -177,6 +209,12 @@ class Workspace:
 
     def _look_at(self, path: str) -> tuple[str, bytes]:
         """Find out what a file or link is: its word, and the stamp by which it is known again."""
+        try:
+            return self._look(path)
+        except OSError as error:
+            raise _unreadable(path, error) from error
+
+    def _look(self, path: str) -> tuple[str, bytes]:
         full = self._prefix + path
         looked = time.time_ns()
         descriptor = _open(full)
@@ -203,13 +241,21 @@ class Workspace:
             if path not in self._bytes and not os.path.islink(self.root / path):
                 return self.entry(path).digest
             return sha256(self.read(path)).hexdigest()
-        except OSError:
+        except (SpecError, RefusedError):
             return ""
 
     def remember(self) -> None:
         """Keep for later runs what was hashed in this one."""
         if self._state:
             self._state.save(self.paths)
+
+
+def _unreadable(path: str, error: OSError) -> SpecError | RefusedError:
+    """What to tell of a file or folder that was listed and cannot be read."""
+    if isinstance(error, FileNotFoundError):
+        return RefusedError(f"`{path}` went away while it was read", hints=("run the command again",))
+    message = f"cannot read `{path}`: {str(error.strerror).lower()}"
+    return SpecError([Problem(code="W013", message=message, hints=("make it readable, or add it to sources.ignore",))])
 
 
 def _open(path: str) -> int | None:

@@ -14,6 +14,7 @@ import pytest
 
 from tasker_build import cache, filestate, workspace
 from tasker_build.cache import Cache
+from tasker_build.errors import RefusedError
 from tasker_build.filestate import FileState
 from tasker_build.workspace import Workspace
 from tests.conftest import write_files
@@ -171,6 +172,28 @@ def test_a_young_folder_is_listed_again(root: Path, monkeypatch: pytest.MonkeyPa
     assert listed(root, monkeypatch) == set()
 
 
+def test_a_file_system_mounted_below_is_not_believed(root: Path) -> None:
+    state = FileState(str(root))
+    status = (root / "a.txt").stat()
+    fields = list(status)
+    fields[2] += 1  # its device
+    names = ("st_atime", "st_mtime", "st_ctime", "st_atime_ns", "st_mtime_ns", "st_ctime_ns")
+    elsewhere = os.stat_result(tuple(fields), {name: getattr(status, name) for name in names})
+    assert elsewhere.st_dev != status.st_dev
+    assert (bool(state.stamp(status, time.time_ns())), state.stamp(elsewhere, time.time_ns())) == (True, b"")
+
+
+def test_a_file_that_changes_in_the_middle_of_a_run_is_no_two_files(root: Path) -> None:
+    workspace = Workspace(root, remembers=True)
+    workspace.entries(workspace.paths)
+    assert workspace.read("b.txt") == b"two"
+    rewrite(root / "a.txt", "ONE")
+    with pytest.raises(RefusedError, match="changed while it was read"):
+        workspace.read("a.txt")
+    rewrite(root / "b.txt", "TWO")
+    assert workspace.read("b.txt") == b"two"
+
+
 def test_content_has_one_word_while_all_of_it_is_known(root: Path, clock: Clock) -> None:
     def content(*asked: str) -> str:
         workspace = Workspace(root, remembers=True)
@@ -256,7 +279,7 @@ def status_of(path: Path, **times: int) -> os.stat_result:
 
 @pytest.mark.parametrize(
     ("name", "age", "kept"),
-    [("st_ctime_ns", 0, False), ("st_ctime_ns", 1.9, False), ("st_ctime_ns", 2.1, True), ("st_mtime_ns", -3600, False)],
+    [("st_ctime_ns", 0, False), ("st_ctime_ns", 1.9, False), ("st_ctime_ns", 2.1, True), ("st_mtime_ns", -3600, True)],
 )
 def test_a_file_that_may_change_within_the_same_tick_is_not_remembered(root: Path, name: str, age: float, kept: bool) -> None:  # noqa: FBT001
     now = time.time_ns()
@@ -277,8 +300,16 @@ def test_what_is_gone_is_forgotten(root: Path) -> None:
     (root / "b.txt").unlink()
     (root / "new.txt").write_text("x")
     digests(root)
-    kept = FileState(str(root), Workspace(root)._ignore.patterns)._paths
+    kept = FileState(str(root), ("", *Workspace(root)._ignore.patterns))._paths
     assert kept == ("a.txt", "d/c.txt", "new.txt")
+
+
+def test_another_tool_lists_folders_itself(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(Workspace, "_list", lambda *_: pytest.fail("was listed"))
+        assert Workspace(root, remembers=True).paths
+        with pytest.raises(pytest.fail.Exception):
+            assert Workspace(root, remembers=True, tool="next").paths
 
 
 def test_other_patterns_know_nothing_of_these_files(root: Path) -> None:
@@ -301,36 +332,21 @@ def test_a_file_system_that_cannot_be_believed_is_not(
     assert list(empty.iterdir()) == []
 
 
-@pytest.mark.parametrize(
-    ("folder", "sound"),
-    [
-        ("/home/me/work", True),
-        ("/home/me/far", False),
-        ("/home/me/far/off/x", True),
-        ("/home/me/far away", False),
-        ("/tmp/x", False),
-        ("/home/me/hidden", False),
-    ],
-)
-def test_which_file_systems_are_believed(
-    folder: str,
-    sound: bool,  # noqa: FBT001
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    mounts = tmp_path / "mountinfo"
-    rows = [
-        ("/", "ext4"),
-        ("/tmp", "tmpfs"),
-        ("/home/me/far", "nfs4"),
-        ("/home/me/far/off", "xfs"),
-        ("/home/me/far\\040away", "9p"),
-        ("/home/me/hidden", "ext4"),
-        ("/home/me/hidden", "fuse.sshfs"),
-    ]
-    mounts.write_text("".join(f"36 35 98:0 / {place} rw,noatime master:1 - {kind} /dev/x rw\n" for place, kind in rows))
-    monkeypatch.setattr("tasker_build.filestate.open", lambda _, **more: open(mounts, **more), raising=False)  # noqa: SIM115
-    assert filestate._is_sound(folder) == sound
+@pytest.mark.parametrize(("kind", "sound"), [("ext4", True), ("overlay", True), ("nfs4", False), ("fuse.sshfs", False)])
+def test_which_file_systems_are_believed(kind: str, sound: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: FBT001
+    (tmp_path / "fdinfo").write_text("pos:\t0\nflags:\t0100000\nmnt_id:\t36\n")
+    rows = [("35", "ext4"), ("36", kind), ("37", "xfs")]
+    rows_text = "".join(f"{number} 35 98:0 / /home/me\\040x rw,noatime master:1 - {kind} /dev/x rw\n" for number, kind in rows)
+    (tmp_path / "mountinfo").write_text(rows_text)
+
+    def instead(path: str, **more: Any) -> Any:
+        return open(tmp_path / path.split("/")[3], **more)
+
+    monkeypatch.setattr("tasker_build.filestate.open", instead, raising=False)
+    assert filestate._is_sound(str(tmp_path)) == sound
+    (tmp_path / "mountinfo").write_text("")
+    assert not filestate._is_sound(str(tmp_path))
+    assert not filestate._is_sound(str(tmp_path / "gone"))
 
 
 def file_of(kind: str) -> Path:

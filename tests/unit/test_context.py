@@ -179,3 +179,23 @@ def test_entries_say_all_that_counts(root: Path) -> None:
     entries = by_path(entries_of(Workspace(root), ["z.txt", "a/b/run.sh", "a/link"]))
     kinds = {path: entry.identity.split(":")[0] for path, entry in entries.items()}
     assert kinds == {"z.txt": "file", "a/b/run.sh": "exec", "a/link": "link"}
+
+
+def test_what_goes_away_or_may_not_be_read_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = write_files(tmp_path / "work", {"a/x.txt": "x", "a/y.txt": "y"})
+    workspace = Workspace(root)
+    assert workspace.paths == ("a/x.txt", "a/y.txt")
+    (root / "a/x.txt").unlink()
+    for ask in (workspace.entry, workspace.read):
+        with pytest.raises(RefusedError, match=r"`a/x\.txt` went away"):
+            ask("a/x.txt")
+    assert workspace.digest("a/x.txt") == ""
+
+    def refuse(path: str, *_: object) -> None:
+        raise PermissionError(13, "Permission denied", path)
+
+    for name in ("open", "scandir"):
+        with monkeypatch.context() as patch:
+            patch.setattr(os, name, refuse)
+            (problem,) = problems_of(lambda: workspace.entry("a/y.txt") if name == "open" else Workspace(root).paths)  # noqa: B023
+        assert (problem.code, problem.message.endswith(": permission denied")) == ("W013", True)

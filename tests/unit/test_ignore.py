@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasker_build.ignore import ALWAYS, Ignore, within
+from tasker_build.ignore import ALWAYS, Ignore, escape, within
 
 
 @pytest.mark.parametrize(
@@ -88,6 +88,8 @@ def test_an_unclosed_bracket_is_refused(pattern: str) -> None:
         (r"\d", "only signs are escaped"),
         (r"\é", "only signs are escaped"),
         ("[a*]", "not read as itself"),
+        ("a*|b", "not read as itself"),
+        ("{a,b}/*", "not read as itself"),
         ("[[:alpha:]]", "not read as itself"),
         ("a\nb", "more than one line"),
     ],
@@ -154,3 +156,10 @@ def test_the_last_match_of_the_path_itself_wins(patterns: list[str], last: str, 
         assert not Ignore([*patterns, "!" + last]).matches(path)
     elif not matched:
         assert Ignore([*patterns, last]).matches(path) == Ignore(patterns).matches(path)
+
+
+@pytest.mark.parametrize("path", [" s/a^b", "a|b", "x{2}", "t ", "*", "[a]", "a\\b", "#c", "!n"])
+def test_an_escaped_path_matches_itself(path: str) -> None:
+    rules = Ignore([escape(path)])
+    assert rules.matches(path)
+    assert not any(rules.matches(other) for other in ("a", "b", "xx", "s/a^b", "ab"))
