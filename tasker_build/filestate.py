@@ -40,19 +40,18 @@ Listing = tuple[tuple[str, ...], tuple[str, ...]]
 class FileState:
     """What is known of one folder; everything in it goes by its path below that."""
 
-    def __init__(self, root: str, scope: Iterable[str] = (), *, sound: bool | None = None) -> None:
+    def __init__(self, root: str, scope: Iterable[str] = ()) -> None:
         """Read what earlier runs kept.
 
         Args:
             root: the folder.
-            scope: what decides which files are looked at, another one knows nothing of them.
-            sound: whether its file system tells of changes; asked of the system when not given.
+            scope: what decides which files are looked at; another one knows nothing of this one's.
         """
         self._root = os.path.realpath(root)
         self._cache = Cache("files-1")
         self._about = (self._root, *scope)
         self._name = sha256(b"\0".join(map(os.fsencode, self._about))).hexdigest()[:32]
-        self._sound = _is_sound(self._root) if sound is None else sound
+        self._sound = _is_sound(self._root)
         # What is mounted below may be of any kind.
         self._device = os.stat(self._root).st_dev if self._sound else 0
         self._folders: dict[str, tuple[bytes, Listing]] = {}

@@ -396,7 +396,7 @@ class Project:
         kept = None if self.spec_instead else self._cache.load(f"{what}-{self._scene}")
         if kept is None or any(self.workspace.digest(path) != digest for path, digest in kept[0].items()):
             return None
-        return kept[0], kept[1]
+        return kept  # type: ignore[no-any-return]
 
     def _keep(self, what: str, value: Any) -> Read:
         read = {path: self.workspace.digest(path) for path in self.workspace.was_read}
@@ -413,7 +413,8 @@ class Project:
     def _outlined(self) -> tuple[Read, tuple[Outline, ...]]:
         kept = self._kept("outlines")
         if kept is not None:
-            return kept[0], tuple(Outline(*row) for row in kept[1])
+            read, rows = kept
+            return read, tuple(Outline(*row) for row in rows)
         outlines = tuple(self._outlines())
         return self._keep("outlines", tuple(map(tuple, outlines))), outlines
 

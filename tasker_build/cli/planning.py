@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from tasker_build.engine.api import Engine, Image
     from tasker_build.project import Project
+    from tasker_build.record import KnownBuilds
     from tasker_build.saved import Asked, SavedPlan
     from tasker_build.since import States
 
@@ -55,8 +56,14 @@ def plan_project(project: Project, engine: Engine | None, selection: Sequence[st
     return plan_observed(project, replace(observed, engine=engine.identity()), selection, forced)
 
 
-def plan_observed(project: Project, observed: Observed, selection: Sequence[str] = (), forced: Sequence[str] = ()) -> Plan:
-    """Plan a project with what was seen of an engine.
+def plan_observed(
+    project: Project,
+    observed: Observed,
+    selection: Sequence[str] = (),
+    forced: Sequence[str] = (),
+    known: KnownBuilds | None = None,
+) -> Plan:
+    """Plan a project with what was seen of an engine; records that somebody has read are not read again.
 
     Raises:
         SelectionError: a selection that matches nothing.
@@ -64,7 +71,7 @@ def plan_observed(project: Project, observed: Observed, selection: Sequence[str]
     wanted = tuple(project.wanted.values())
     selected = project.select(selection) if selection else frozenset(project.wanted)
     rebuild = project.select(forced) if forced else frozenset[TargetName]()
-    known = project.records.known(project.order)
+    known = project.records.known(project.order) if known is None else known
     return make_plan(
         project.head.project,
         wanted,

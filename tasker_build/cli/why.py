@@ -136,7 +136,7 @@ def _situation(project: Project) -> Situation:
     engine = DockerEngine.connect()
     observed = Observed(images=engine.images(), engine=engine.identity())
     known = project.records.known(project.order)
-    plan = plan_observed(project, observed)
+    plan = plan_observed(project, observed, known=known)
     lines = {
         name: (
             f"{project.spec.output}/{project.spec.targets[name].dockerfile}",

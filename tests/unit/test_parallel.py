@@ -57,6 +57,21 @@ def test_without_fork_all_is_done_here(monkeypatch: pytest.MonkeyPatch) -> None:
     assert in_parts(where, ITEMS * 1000) == [(os.getpid(), ITEMS * 1000)]
 
 
+@pytest.mark.parametrize("allowed", [0, 1])
+def test_what_there_is_no_process_for_is_done_here(allowed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    here, fork, left = os.getpid(), os.fork, iter(range(allowed))
+
+    def refuse() -> int:
+        if next(left, None) is None:
+            raise BlockingIOError(11, "Resource temporarily unavailable")
+        return fork()
+
+    monkeypatch.setattr(os, "fork", refuse)
+    found = in_parts(where, ITEMS)
+    assert [item for _, items in found for item in items] == ITEMS
+    assert [process == here for process, _ in found] == [True, not allowed, True]
+
+
 def test_what_a_process_that_dies_leaves_is_done_here() -> None:
     here = os.getpid()
 
