@@ -57,10 +57,13 @@ class Cache:
         """Return the value kept under a name; None when there is none, or what is there is not what was written."""
         data = self.read(f"{name}-{sys.implementation.cache_tag}")
         # Only bytes that we wrote are unmarshalled: others could do anything to the interpreter.
-        if data is None or sha256(data[_DIGEST:]).digest() != data[:_DIGEST]:
+        if data is None:
+            return None
+        value = memoryview(data)[_DIGEST:]
+        if sha256(value).digest() != data[:_DIGEST]:
             return None
         try:
-            return marshal.loads(memoryview(data)[_DIGEST:])  # noqa: S302
+            return marshal.loads(value)  # noqa: S302
         except (ValueError, EOFError, TypeError):
             return None
 

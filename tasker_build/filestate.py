@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import os
 import time
-from array import array
 from functools import partial
 from hashlib import sha256
-from itertools import chain, compress
+from itertools import compress, starmap
 from operator import attrgetter
 from struct import Struct
 from struct import error as StructError  # noqa: N812
@@ -82,24 +81,24 @@ class FileState:
             self._met[folder] = (stamp, listing)
             self._has_new_folders = True
 
-    def forget_changed(self, paths: Iterable[str]) -> None:
+    def forget_changed(self, paths: Sequence[str]) -> None:
         """Forget every file that changed, or is not there any more.
 
         Args:
-            paths: those that are there now.
+            paths: those that are there now, sorted.
         """
-        there = frozenset(paths)
-        if not there.issuperset(self._paths):
+        # Often all that is there is known: then there is nothing to look up.
+        if self._paths != paths and not (there := frozenset(paths)).issuperset(self._paths):
             self._keep([path in there for path in self._paths])
         try:
             folder = os.open(self._root, os.O_RDONLY | os.O_CLOEXEC)
             try:
                 # The longest loop of a plan: it runs in C from end to end, and the system follows short paths only.
-                statuses = map(partial(os.stat, dir_fd=folder, follow_symlinks=False), self._paths)
-                now = array("q", chain.from_iterable(map(_STAMP, statuses))).tobytes()
+                statuses = map(partial(os.lstat, dir_fd=folder), self._paths)
+                now = b"".join(starmap(_NUMBERS.pack, map(_STAMP, statuses)))
             finally:
                 os.close(folder)
-        except (OSError, OverflowError):
+        except (OSError, StructError):
             now = b""  # something went away just now: nothing is sure
         if now != self._stamps:
             self._keep([old == new for old, new in zip(_rows(self._stamps), _rows(now.ljust(len(self._stamps))), strict=True)])

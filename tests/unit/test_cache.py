@@ -206,6 +206,8 @@ def test_content_has_one_word_while_all_of_it_is_known(root: Path, clock: Clock)
     first = content()
     assert first
     assert content("a.txt") == first
+    (root / "never asked for").write_text("x")
+    assert content("a.txt") == content() == first
     clock.ahead = 1_000_000_000
     assert content() == "", "the clock went back"
     clock.ahead = OLD
