@@ -20,7 +20,7 @@ from tasker_build import dockerfile
 from tasker_build.context import write_tar
 from tasker_build.dockerfile import STAGE_MARK, compose
 from tasker_build.engine.api import BuildRequest, ImageLabel
-from tasker_build.fingerprint import SCHEMA
+from tasker_build.plan.facts import SCHEMA
 from tasker_build.spec.names import slug
 
 if TYPE_CHECKING:

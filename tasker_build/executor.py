@@ -22,9 +22,9 @@ from tasker_build.build import (
 )
 from tasker_build.dockerfile import STAGE_MARK
 from tasker_build.errors import BuildError, RefusedError, TaskerBuildError
-from tasker_build.fingerprint import stated_secrets
 from tasker_build.graph import ancestors
-from tasker_build.plan import Action, Kind, Step
+from tasker_build.plan.facts import stated_secrets
+from tasker_build.plan.words import Action, ReasonKind, Step
 from tasker_build.schedule import Schedule
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from tasker_build.build import CompilerCache, StepResult
     from tasker_build.engine.api import Engine, Image
-    from tasker_build.plan import Plan
+    from tasker_build.plan.words import Plan
     from tasker_build.project import Project
     from tasker_build.spec.model import TargetName
 
@@ -237,7 +237,7 @@ class Executor:
         value of a secret is no part of its key.
         """
         versioned = any(version for _, _, version in stated_secrets(self.project.spec.targets[step.target]))
-        must = versioned or any(reason.kind in {Kind.FORCED, Kind.SECRET} for reason in step.reasons)
+        must = versioned or any(reason.kind in {ReasonKind.FORCED, ReasonKind.SECRET} for reason in step.reasons)
         return must or bool(self.project.wanted[step.target].refresh)
 
     def _linked_by_tag(self, name: TargetName) -> frozenset[TargetName]:

@@ -22,7 +22,7 @@ from tasker_build.compose import named_context
 from tasker_build.engine.docker import DockerEngine, buildx, compose
 from tasker_build.errors import EngineError
 from tasker_build.finding import Finding
-from tasker_build.record import step_durations
+from tasker_build.records.durations import step_durations
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

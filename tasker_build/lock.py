@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from tasker_build.duration import Estimate, estimate
 from tasker_build.errors import Span, SpecError
-from tasker_build.fingerprint import Group
+from tasker_build.plan.facts import Group
 from tasker_build.spec.fields import BAD, Integer, MapOf, Reader, Record, Text, key
 from tasker_build.spec.nodes import parse
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from tasker_build.errors import Problem
-    from tasker_build.plan import Wanted
+    from tasker_build.plan.wanted import Wanted
     from tasker_build.spec.model import Spec, TargetName
 
 SCHEMA = 1

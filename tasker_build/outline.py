@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from tasker_build.fingerprint import Group, moving_facts
-from tasker_build.plan import Wanted
+from tasker_build.plan.facts import Group, moving_facts
+from tasker_build.plan.wanted import Wanted
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from tasker_build.errors import Span
-    from tasker_build.fingerprint import Facts, Row
+    from tasker_build.plan.facts import Facts, Row
     from tasker_build.spec.names import TargetName
     from tasker_build.workspace import Entry
 

@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING, Any
 from tasker_build import __version__
 from tasker_build.cache import Cache
 from tasker_build.errors import Problem, RefusedError, SpecError, TemplateError
-from tasker_build.fingerprint import Facts
 from tasker_build.ignore import below
 from tasker_build.outline import Head, Outline, runs
-from tasker_build.record import FOLDER, Records
+from tasker_build.plan.facts import Facts
+from tasker_build.records.records import FOLDER, Records
 from tasker_build.spec.names import at_version, lock_name, secret_variable, slug
 from tasker_build.workspace import Entry, Workspace
 
@@ -35,10 +35,10 @@ if TYPE_CHECKING:
     from tasker_build.context import ContextPart
     from tasker_build.dockerfile import Dockerfile, Piece
     from tasker_build.errors import Span
-    from tasker_build.fingerprint import Row
     from tasker_build.graph import Graph
     from tasker_build.lock import Lock
-    from tasker_build.plan import Wanted
+    from tasker_build.plan.facts import Row
+    from tasker_build.plan.wanted import Wanted
     from tasker_build.render import TemplateText, Tree
     from tasker_build.spec.model import Spec, Target
     from tasker_build.spec.names import TargetName
@@ -419,7 +419,8 @@ class Project:
         return self._keep("outlines", tuple(map(tuple, outlines))), outlines
 
     def _outlines(self) -> Iterator[Outline]:
-        from tasker_build import dockerfile, fingerprint  # noqa: PLC0415
+        from tasker_build import dockerfile  # noqa: PLC0415
+        from tasker_build.plan import facts as plan_facts  # noqa: PLC0415
 
         paths = self.workspace.paths
         places = {path: i for i, path in enumerate(paths)}
@@ -427,7 +428,7 @@ class Project:
             target, parsed, closure = self.spec.targets[name], self.dockerfiles[name], self.closures[name]
             context = closure.files(paths)
             platform = self.platform(target)
-            facts = fingerprint.fixed_facts(target, parsed, references=self.references, platform=platform)
+            facts = plan_facts.fixed_facts(target, parsed, references=self.references, platform=platform)
             manifests = [path for path in context if closure.is_manifest_only(path)]
             yield Outline(
                 name=name,
@@ -442,8 +443,8 @@ class Project:
                 spec=self._spec_keys(target),
                 facts=tuple((group.value, label, value) for group, label, value in facts),
                 files=runs(places[path] for path in context),
-                meanings={path: fingerprint.manifest_meaning(self.workspace.read(path)) for path in manifests},
-                secrets=fingerprint.stated_secrets(target),
+                meanings={path: plan_facts.manifest_meaning(self.workspace.read(path)) for path in manifests},
+                secrets=plan_facts.stated_secrets(target),
             )
 
     @functools.cached_property

@@ -15,7 +15,7 @@ import networkx as nx
 
 from tasker_build.errors import Problem, SelectionError, nearest
 from tasker_build.ignore import ALWAYS, Ignore
-from tasker_build.plan import Kind
+from tasker_build.plan.words import ReasonKind
 from tasker_build.spec.names import at_version
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ _FORMS = "forms: x  +x  x+  2+x  x+1  @x  glob*  tag:x  kind:x  file:x  state:x;
 METHODS = ("tag", "kind", "file", "state")
 STATES = ("new", "missing", "modified", "parent", "stale", "retag", "unmodified")
 """States by name; `modified.REASON` is one, too."""
-ALL_STATES = frozenset({*STATES, *(f"modified.{kind.value}" for kind in Kind)})
+ALL_STATES = frozenset({*STATES, *(f"modified.{kind.value}" for kind in ReasonKind)})
 
 
 def asks_for_state(words: Sequence[str]) -> bool:
@@ -177,7 +177,7 @@ class _Reader:
         if state not in ALL_STATES:
             hints = nearest(state, sorted(ALL_STATES)) or (f"states: {', '.join(STATES)}, modified.REASON",)
             if state.startswith("modified."):
-                hints = (*nearest(state, sorted(ALL_STATES)), f"reasons: {', '.join(kind.value for kind in Kind)}")
+                hints = (*nearest(state, sorted(ALL_STATES)), f"reasons: {', '.join(kind.value for kind in ReasonKind)}")
             self.problems.append(Problem(code="S034", message=f"`state:{state}` is no state", hints=hints))
             return set()
         if self.states is None:

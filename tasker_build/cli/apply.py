@@ -18,7 +18,7 @@ from tasker_build.cli.answer import format_option, say_document
 from tasker_build.cli.planning import check_words, chosen, plan_again, plan_project, read_plan, states_of
 from tasker_build.engine.docker import DockerEngine, buildx
 from tasker_build.errors import BuildError, Exit, Problem, RefusedError, SelectionError
-from tasker_build.plan import Action, Plan
+from tasker_build.plan.words import Action, Plan
 from tasker_build.project import site_secrets
 from tasker_build.view.plan import plan_text
 
@@ -114,7 +114,7 @@ def _build(
 ) -> tuple[Path, dict[str, Any]]:
     """Build what a plan says; returns the folder of the run and its summary."""
     from tasker_build.executor import Executor  # noqa: PLC0415 - only what builds pays for it, here and below
-    from tasker_build.record import git_revision  # noqa: PLC0415
+    from tasker_build.records.revision import git_revision  # noqa: PLC0415
     from tasker_build.view.apply import apply_document  # noqa: PLC0415
 
     began = time.monotonic()
@@ -136,7 +136,7 @@ def _build(
 
 def _nothing_to_do(project: Project, plan: Plan, form: str) -> int:
     if form == "json":
-        from tasker_build.record import git_revision  # noqa: PLC0415
+        from tasker_build.records.revision import git_revision  # noqa: PLC0415
         from tasker_build.view.apply import apply_document  # noqa: PLC0415
 
         revision = git_revision(project.root)
@@ -183,7 +183,7 @@ def _plan_file(selection: Sequence[str]) -> Path | None:
 
 
 def _holds_plan(file: Path) -> bool:
-    from tasker_build.saved import looks_saved  # noqa: PLC0415 - only a word that is a file asks
+    from tasker_build.plan.saved import looks_saved  # noqa: PLC0415 - only a word that is a file asks
 
     try:
         with file.open("rb") as stream:
@@ -288,7 +288,7 @@ def _verdict(plan: Plan, events: Sequence[Event], seconds: float, *, to_stderr: 
 
 def _summarise(project: Project, run: Path, summary: object) -> None:
     """Keep what came of a run, and say where BuildKit did not bear the plan out: that is our defect."""
-    from tasker_build.explain import judge_run, wrong_guesses  # noqa: PLC0415
+    from tasker_build.plan.judge import judge_run, wrong_guesses  # noqa: PLC0415
 
     project.records.summarise(run, summary)
     if wrong := wrong_guesses(judge_run(iter([(run.name, summary)]))):

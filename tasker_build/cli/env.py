@@ -16,7 +16,7 @@ from tasker_build.compose import URL_SAFE, is_enabled, runs, variables_in_urls
 from tasker_build.engine.docker import DockerEngine, compose
 from tasker_build.errors import BuildError, Problem, RefusedError, SelectionError, nearest
 from tasker_build.output import State, compare
-from tasker_build.plan import unique_reference
+from tasker_build.plan.words import unique_reference
 from tasker_build.spec.model import TargetName, image_variable
 from tasker_build.spec.names import at_version
 from tasker_build.view.document import document

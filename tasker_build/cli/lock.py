@@ -29,7 +29,7 @@ from tasker_build.lock import (
     with_pins,
 )
 from tasker_build.project import lock_beside
-from tasker_build.record import durations
+from tasker_build.records.durations import durations
 from tasker_build.registry import Registries, RegistryError, Trouble
 from tasker_build.view.document import document
 from tasker_build.view.progress import seconds_text
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from tasker_build.cli import Settings
     from tasker_build.lock import Radius
     from tasker_build.project import Project
-    from tasker_build.record import Records
+    from tasker_build.records.records import Records
     from tasker_build.spec.model import Spec
 
 

@@ -6,7 +6,7 @@ import json
 import subprocess
 from typing import TYPE_CHECKING
 
-from tasker_build.fingerprint import Group
+from tasker_build.plan.facts import Group
 from tasker_build.view import picture
 from tasker_build.view.page import picture_html
 from tasker_build.workspace import write_file
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tasker_build.engine.docker import DockerEngine
-    from tasker_build.fingerprint import Facts
-    from tasker_build.plan import Plan
+    from tasker_build.plan.facts import Facts
+    from tasker_build.plan.words import Plan
     from tasker_build.project import Project
     from tasker_build.spec.model import TargetName
 
@@ -42,7 +42,7 @@ def write_picture(path: Path, project: Project, plan: Plan, options: picture.Pic
 
 
 def _facts(project: Project, engine: DockerEngine | None) -> Mapping[TargetName, picture.TargetFacts]:
-    from tasker_build.record import durations  # noqa: PLC0415
+    from tasker_build.records.durations import durations  # noqa: PLC0415
 
     seconds, sizes = durations(project.records), _sizes(project, engine) if engine else {}
     return {

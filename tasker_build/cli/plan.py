@@ -12,7 +12,7 @@ from tasker_build.cli.answer import annotate, format_option, say_document
 from tasker_build.cli.planning import check_words, chosen, plan_project, plan_to_save, states_of, write_plan
 from tasker_build.engine.docker import DockerEngine
 from tasker_build.errors import BuildError, Exit, Problem, SelectionError
-from tasker_build.plan import Plan
+from tasker_build.plan.words import Plan
 from tasker_build.view.graph import FORMATS, graph_text
 from tasker_build.view.plan import plan_data, plan_text
 from tasker_build.workspace import write_file
@@ -20,8 +20,8 @@ from tasker_build.workspace import write_file
 if TYPE_CHECKING:
     from tasker_build.cli import Settings
     from tasker_build.duration import Estimate
+    from tasker_build.plan.saved import Asked
     from tasker_build.project import Project
-    from tasker_build.saved import Asked
     from tasker_build.view.picture import PictureOptions
 
 _BY_SUFFIX = {".dot": "dot", ".gv": "dot", ".mmd": "mermaid", ".mermaid": "mermaid", ".json": "json", ".txt": "tree"}
@@ -97,7 +97,7 @@ def command(
     if words is None:
         plan = _nothing_since(since, out)
     elif out:
-        from tasker_build.saved import Asked  # noqa: PLC0415
+        from tasker_build.plan.saved import Asked  # noqa: PLC0415
 
         plan = _save(project, Asked(selection=words, rebuild=rebuild, version=version), out)
     else:
@@ -187,7 +187,7 @@ def _summarise(project: Project, plan: Plan, summary: str) -> None:
 def _time(project: Project, plan: Plan) -> Estimate | None:
     """How long the plan will take; None where no duration is recorded."""
     from tasker_build.duration import estimate  # noqa: PLC0415 - only GitHub is told, here and below
-    from tasker_build.record import durations  # noqa: PLC0415
+    from tasker_build.records.durations import durations  # noqa: PLC0415
 
     names = [step.target for step in plan.steps if step.action.builds]
     time = estimate(names, {name: project.wanted[name].parents for name in names}, durations(project.records))

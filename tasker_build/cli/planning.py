@@ -10,7 +10,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Protocol
 
 from tasker_build.errors import RefusedError, SelectionError
-from tasker_build.plan import Observed, Plan, depends_on_engine, make_plan, states
+from tasker_build.plan.planner import Observed, depends_on_engine, make_plan, states
 from tasker_build.spec.names import TargetName
 
 if TYPE_CHECKING:
@@ -18,9 +18,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tasker_build.engine.api import Engine, Image
+    from tasker_build.plan.saved import Asked, SavedPlan
+    from tasker_build.plan.words import Plan
     from tasker_build.project import Project
-    from tasker_build.record import KnownBuilds
-    from tasker_build.saved import Asked, SavedPlan
+    from tasker_build.records.records import KnownBuilds
     from tasker_build.since import States
 
 _MOST_MOVED = 60
@@ -130,8 +131,8 @@ def plan_to_save(project: Project, engine: EngineWithIdentity, asked: Asked) -> 
         EngineError: the engine does not answer.
         RefusedError: a setting of this site names a secret's file that is not there.
     """
+    from tasker_build.plan.saved import SavedPlan, rests_on  # noqa: PLC0415
     from tasker_build.project import site_secrets  # noqa: PLC0415
-    from tasker_build.saved import SavedPlan, rests_on  # noqa: PLC0415
 
     observed = Observed(images=engine.images(), engine=engine.identity())
     plan = plan_observed(project, observed, asked.selection, asked.rebuild)
@@ -161,7 +162,7 @@ def write_plan(file: Path, saved: SavedPlan) -> None:
         RefusedError: something that is no plan has that name.
         BuildError: the disk said no.
     """
-    from tasker_build.saved import dump, looks_saved  # noqa: PLC0415
+    from tasker_build.plan.saved import dump, looks_saved  # noqa: PLC0415
     from tasker_build.workspace import write_file  # noqa: PLC0415
 
     if file.is_file() and (data := file.read_bytes()) and not looks_saved(data):
@@ -175,7 +176,7 @@ def read_plan(file: Path) -> SavedPlan:
     Raises:
         RefusedError: it cannot be read, is damaged, or is no saved plan.
     """
-    from tasker_build.saved import parse  # noqa: PLC0415
+    from tasker_build.plan.saved import parse  # noqa: PLC0415
 
     try:
         data = file.read_bytes()
@@ -190,7 +191,7 @@ def plan_again(project: Project, engine: EngineWithIdentity, saved: SavedPlan, f
     Raises:
         RefusedError: something has, or the file was edited, or it is another project's.
     """
-    from tasker_build.saved import SavedPlan, moved  # noqa: PLC0415
+    from tasker_build.plan.saved import SavedPlan, moved  # noqa: PLC0415
 
     again = f"make it again: tasker-build plan --out {file}"
     if not saved.intact:

@@ -9,8 +9,8 @@ import click
 from tasker_build.cli.answer import format_option
 from tasker_build.cli.planning import read_plan
 from tasker_build.errors import Exit
-from tasker_build.plan import shown
-from tasker_build.saved import dump
+from tasker_build.plan.saved import dump
+from tasker_build.plan.words import shown
 from tasker_build.view.plan import plan_text
 
 

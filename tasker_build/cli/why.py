@@ -10,7 +10,7 @@ import click
 from tasker_build.cli.answer import format_option, say_document
 from tasker_build.cli.planning import plan_observed, states_of
 from tasker_build.errors import Exit, Problem, SelectionError, nearest
-from tasker_build.plan import unique_reference
+from tasker_build.plan.words import unique_reference
 from tasker_build.selector import asks_for_state
 from tasker_build.since import chosen
 
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tasker_build.cli import Settings
-    from tasker_build.explain import Base, Situation
+    from tasker_build.plan.origin import Base
+    from tasker_build.plan.situation import Situation
     from tasker_build.project import Project
     from tasker_build.spec.model import TargetName
 
@@ -62,12 +63,12 @@ def command(settings: Settings, what: tuple[str, ...], steps: bool, form: str, v
         _target(project, what[0])
     situation = _situation(project)
     if name is not None:
-        from tasker_build.explain import explain  # noqa: PLC0415
+        from tasker_build.plan.why import explain  # noqa: PLC0415
 
         explanation = explain(name, situation)
         _say(form, why.explanation_text(explanation), why.explanation_data(explanation))
     else:
-        from tasker_build.explain import find_image, origin  # noqa: PLC0415
+        from tasker_build.plan.origin import find_image, origin  # noqa: PLC0415
 
         found = origin(find_image(what[0], situation.observed.images), situation)
         files = [str(file) for file in project.files]
@@ -83,7 +84,7 @@ def _say(form: str, text: str, data: dict[str, Any]) -> None:
 
 
 def _explain_all(project: Project, names: Sequence[str], form: str) -> None:
-    from tasker_build.explain import explain  # noqa: PLC0415
+    from tasker_build.plan.why import explain  # noqa: PLC0415
     from tasker_build.view import why  # noqa: PLC0415
 
     situation = _situation(project)
@@ -122,15 +123,15 @@ def _source(project: Project, word: str) -> str | None:
 
 def _may_be_image(project: Project, word: str) -> bool:
     """Whether a word that is no target is worth asking the engine about; a misspelt target needs no engine to say so."""
-    from tasker_build.explain import looks_like_id  # noqa: PLC0415
+    from tasker_build.plan.origin import looks_like_id  # noqa: PLC0415
 
     return ":" in word or looks_like_id(word) or word in map(project.spec.image_name, project.spec.targets.values())
 
 
 def _situation(project: Project) -> Situation:
     from tasker_build.engine.docker import DockerEngine  # noqa: PLC0415
-    from tasker_build.explain import Situation  # noqa: PLC0415
-    from tasker_build.plan import Observed  # noqa: PLC0415
+    from tasker_build.plan.planner import Observed  # noqa: PLC0415
+    from tasker_build.plan.situation import Situation  # noqa: PLC0415
 
     wanted = project.wanted
     engine = DockerEngine.connect()
@@ -174,8 +175,8 @@ def _standing_on(project: Project, base: str) -> list[TargetName]:
 
 
 def _base(project: Project, name: str) -> Base:
-    from tasker_build.explain import Base  # noqa: PLC0415
     from tasker_build.graph import descendants  # noqa: PLC0415
+    from tasker_build.plan.origin import Base  # noqa: PLC0415
 
     reference, _, digest = project.spec.bases[name].partition("@")
     direct = _standing_on(project, name)
@@ -193,7 +194,7 @@ def _base(project: Project, name: str) -> Base:
 
 def _run(project: Project, form: str) -> Exit:
     """Judge the last run; a wrong guess is a failure, so that a script can tell."""
-    from tasker_build.explain import judge_run, wrong_guesses  # noqa: PLC0415
+    from tasker_build.plan.judge import judge_run, wrong_guesses  # noqa: PLC0415
     from tasker_build.view.why import run_data, run_text  # noqa: PLC0415
 
     reports = judge_run(project.records.summaries())
@@ -202,7 +203,7 @@ def _run(project: Project, form: str) -> Exit:
 
 
 def _steps(project: Project, name: TargetName, form: str) -> Exit:
-    from tasker_build.explain import judge_steps  # noqa: PLC0415
+    from tasker_build.plan.judge import judge_steps  # noqa: PLC0415
     from tasker_build.view.why import no_steps_data, steps_data, steps_text  # noqa: PLC0415
 
     report = judge_steps(name, project.records.summaries())

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tasker_build.executor import Event
-    from tasker_build.plan import Plan
+    from tasker_build.plan.words import Plan
 
 
 def apply_document(

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tasker_build.errors import Exit, ProblemsError, TaskerBuildError
-from tasker_build.plan import UNCOMMITTED
+from tasker_build.plan.words import UNCOMMITTED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from tasker_build.errors import ProblemsError
 from tasker_build.finding import Level
-from tasker_build.plan import Action, Kind
+from tasker_build.plan.words import Action, ReasonKind
 from tasker_build.render import is_stamp
 from tasker_build.view.plan import totals
 from tasker_build.view.progress import seconds_text
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tasker_build.errors import TaskerBuildError
     from tasker_build.lint import Result
     from tasker_build.output import Drift
-    from tasker_build.plan import Plan, Reason, Step
+    from tasker_build.plan.words import Plan, Reason, Step
     from tasker_build.spec.model import TargetName
 
 SHOWN = 10
@@ -169,10 +169,10 @@ def _place(reason: Reason, root: Path, templates: Mapping[str, str]) -> tuple[st
     """File, line and column of the first thing that a reason speaks of; what is gone has no place any more."""
     if place := re.match(r"(.+?):(\d+):(\d+)(, |$)", reason.place):
         return place[1], int(place[2]), int(place[3])
-    if reason.kind is Kind.CONTEXT:
+    if reason.kind is ReasonKind.CONTEXT:
         paths = [line[2:] for line in reason.details if line.startswith(("~ ", "+ ")) and not reason.is_dockerfile]
         return (str(root / paths[0]), 1, 0) if paths else None
-    if reason.kind is Kind.TEMPLATE:
+    if reason.kind is ReasonKind.TEMPLATE:
         names = [chain.split(" → ")[-1] for chain in reason.evidence.split(", ")]
         return next(((templates[name], 1, 0) for name in names if name in templates), None)
     return None

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from tasker_build.plan import Action
+from tasker_build.plan.words import Action
 from tasker_build.view.document import document
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from tasker_build.graph import Graph
-    from tasker_build.plan import Plan, Step
+    from tasker_build.plan.words import Plan, Step
     from tasker_build.spec.model import TargetName
 
 FORMATS = ("tree", "dot", "mermaid", "json")

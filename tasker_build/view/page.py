@@ -13,7 +13,7 @@ from tasker_build.view.picture import TargetFacts, anchor, draw, escaped, facts_
 
 if TYPE_CHECKING:
     from tasker_build.graph import Graph
-    from tasker_build.plan import Plan, Reason, Step
+    from tasker_build.plan.words import Plan, Reason, Step
     from tasker_build.view.picture import FactsOf, PictureOptions, Scene
 
 _MOST_INPUTS, _MOST_DETAILS = 60, 40

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 
 from tasker_build.duration import estimate
 from tasker_build.errors import Problem, RefusedError, SelectionError, nearest
-from tasker_build.plan import Action
+from tasker_build.plan.words import Action
 from tasker_build.view.layout import inverse, place, reduced
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from tasker_build.graph import Graph
-    from tasker_build.plan import Plan, Step
+    from tasker_build.plan.words import Plan, Step
     from tasker_build.spec.model import TargetName
     from tasker_build.view.layout import Box, Line, Placement, Point
 

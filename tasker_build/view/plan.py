@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tasker_build.plan import Action, Plan, Step, shown
+from tasker_build.plan.words import Action, Plan, Step, shown
 from tasker_build.view.document import document
 
 if TYPE_CHECKING:
@@ -52,6 +52,6 @@ def _step_lines(step: Step, width: int, kinds: int, details: bool) -> Iterator[s
 
 def plan_data(plan: Plan, project: str) -> dict[str, Any]:
     """The plan as data: one document, fields are only ever added."""
-    from tasker_build.saved import step_data  # noqa: PLC0415 - a plan for people does not wait for it
+    from tasker_build.plan.saved import step_data  # noqa: PLC0415 - a plan for people does not wait for it
 
     return document("preview", project=project, changed=plan.changed, steps=[step_data(step) for step in plan.steps])

@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, TextIO
 
 from tasker_build.executor import Built, Failed, Kept, Relinked, Retagged, Running, Skipped, Started
-from tasker_build.plan import short_id
+from tasker_build.plan.words import short_id
 
 if TYPE_CHECKING:
     from tasker_build.build import Failure

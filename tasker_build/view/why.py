@@ -7,16 +7,19 @@ from datetime import UTC, datetime
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from tasker_build.explain import wrong_guesses
-from tasker_build.plan import UNCOMMITTED, Action, Kind, short_id, shown
+from tasker_build.plan.judge import wrong_guesses
+from tasker_build.plan.words import UNCOMMITTED, Action, ReasonKind, short_id, shown
 from tasker_build.view.document import document, revision_data
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from tasker_build.engine.api import Image
-    from tasker_build.explain import Base, Cause, Explanation, Guess, Link, Origin, Standing, StepReport
-    from tasker_build.plan import Known
+    from tasker_build.plan.judge import Guess, StepReport
+    from tasker_build.plan.origin import Base, Origin
+    from tasker_build.plan.planner import Known
+    from tasker_build.plan.situation import Standing
+    from tasker_build.plan.why import Cause, Explanation, Link
 
 _WOULD = {
     Action.KEEP: "is kept",
@@ -57,7 +60,7 @@ def _link_lines(link: Link) -> Iterator[str]:
         yield f"{indent}<- {link.target}  {'(see above)' if link.above else what}"
     for cause in link.causes:
         place = f"  ({cause.place})" if cause.place else ""
-        word = "ALSO" if cause.kind is Kind.FAILED_BEFORE else "ROOT"
+        word = "ALSO" if cause.kind is ReasonKind.FAILED_BEFORE else "ROOT"
         yield f"{indent}   {word}: {cause.kind.value}  {cause.evidence}{place}"
         details = _details(cause)
         yield from (f"{indent}      {line}" for line in details[:_MOST_DETAILS])

@@ -22,7 +22,7 @@ from tasker_build.errors import Span
 from tasker_build.executor import Built, Failed, Kept, Retagged, Skipped
 from tasker_build.finding import Finding, Level, Price
 from tasker_build.lint import Result
-from tasker_build.plan import Observed, make_plan
+from tasker_build.plan.planner import Observed, make_plan
 from tasker_build.project import Project
 from tasker_build.spec.model import Suppression, TargetName
 from tasker_build.view.apply import apply_document

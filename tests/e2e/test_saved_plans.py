@@ -16,7 +16,7 @@ import pytest
 from tasker_build.chain import Chain
 from tasker_build.lint import sources_of
 from tasker_build.project import Project
-from tasker_build.record import step_durations
+from tasker_build.records.durations import step_durations
 
 from .conftest import REPO, TestSpace, docker
 
@@ -27,8 +27,8 @@ pytestmark = pytest.mark.engine
 
 SECRET = "    context: [other]\n    secrets: [token]\n"
 TOOL = """\
-import sys, tasker_build, tasker_build.saved
-tasker_build.__version__ = tasker_build.saved.__version__ = "999.0"
+import sys, tasker_build, tasker_build.plan.saved
+tasker_build.__version__ = tasker_build.plan.saved.__version__ = "999.0"
 from tasker_build.cli import run
 sys.exit(run(sys.argv[1:]))
 """

@@ -20,14 +20,14 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from tasker_build.cli.planning import plan_project
 from tasker_build.executor import Built, Executor, Failed
-from tasker_build.plan import unique_reference
+from tasker_build.plan.words import unique_reference
 from tasker_build.project import Project, host_platform
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from tasker_build.engine.api import Engine
-    from tasker_build.plan import Plan
+    from tasker_build.plan.words import Plan
 
 COUNTS: Counter[str] = Counter()
 """Steps, applies and builds of all runs, for the summary."""

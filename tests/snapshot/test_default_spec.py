@@ -13,7 +13,7 @@ from syrupy.extensions.single_file import SingleFileSnapshotExtension, WriteMode
 from tasker_build.cli.planning import plan_project
 from tasker_build.errors import ProblemsError
 from tasker_build.project import Project
-from tasker_build.record import Records
+from tasker_build.records.records import Records
 from tasker_build.view.graph import FORMATS, graph_text
 from tasker_build.view.plan import plan_data, plan_text
 from tests.conftest import EIGHT_MISTAKES, REPOSITORY, load_text

@@ -10,8 +10,10 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 from tasker_build.cli.planning import plan_project
-from tasker_build.explain import Situation, explain
-from tasker_build.plan import Observed, make_plan, unique_reference
+from tasker_build.plan.planner import Observed, make_plan
+from tasker_build.plan.situation import Situation
+from tasker_build.plan.why import explain
+from tasker_build.plan.words import unique_reference
 from tasker_build.project import Project
 from tasker_build.spec.model import TargetName
 from tasker_build.view.plan import plan_text

@@ -12,23 +12,15 @@ import networkx as nx
 import pytest
 
 from tasker_build.errors import SelectionError
-from tasker_build.explain import (
-    Explanation,
-    Origin,
-    Situation,
-    StepReport,
-    baseline,
-    explain,
-    find_image,
-    judge_run,
-    judge_steps,
-    origin,
-    wrong_guesses,
-)
 from tasker_build.graph import dependency_path, path_to_any
-from tasker_build.plan import Action, Observed, make_plan, unique_reference
+from tasker_build.plan.judge import StepReport, judge_run, judge_steps, wrong_guesses
+from tasker_build.plan.origin import Origin, find_image, origin
+from tasker_build.plan.planner import Observed, make_plan
+from tasker_build.plan.situation import Situation
+from tasker_build.plan.why import Explanation, explain
+from tasker_build.plan.words import Action, unique_reference
 from tasker_build.project import Project
-from tasker_build.record import git_revision
+from tasker_build.records.revision import git_revision
 from tasker_build.spec.model import TargetName
 from tasker_build.view.why import (
     explanation_data,
@@ -94,7 +86,7 @@ def test_a_kept_target_says_since_when_and_what_it_stands_on(root: Path, engine:
 def test_the_baseline_is_the_image_that_the_plan_keeps(root: Path, engine: TinyEngine) -> None:
     now = situation(root, engine)
     for step in now.plan.steps:
-        image = baseline(now, step.target)
+        image = explain(step.target, now).against
         assert step.action is Action.KEEP
         assert image is not None
         assert image.id == step.image_id

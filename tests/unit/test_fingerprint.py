@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasker_build.fingerprint import Fact, Facts, Group, differences, hunk_lines, hunks, manifest_meaning
+from tasker_build.plan.facts import Fact, Facts, Group, differences, hunk_lines, hunks, manifest_meaning
 from tasker_build.project import Project
 from tasker_build.spec.model import TargetName
 from tests.conftest import write_files

@@ -20,7 +20,7 @@ from tasker_build.errors import Problem, RefusedError, Span, SpecError
 from tasker_build.finding import Finding, Level
 from tasker_build.lint import Result
 from tasker_build.output import Drift, State
-from tasker_build.plan import Action, Kind, Plan, Reason, Step
+from tasker_build.plan.words import Action, Plan, Reason, ReasonKind, Step
 from tasker_build.project import Project
 from tasker_build.spec.model import TargetName
 from tasker_build.view.github import (
@@ -60,7 +60,7 @@ def read(line: str) -> tuple[str, dict[str, str], str]:
 
 
 def test_a_spec_with_a_comma_in_its_name_is_a_place() -> None:
-    reason = Reason(kind=Kind.SPEC, evidence="x", place="a, b/stacks.yaml:3:7, a, b/stacks.yaml:9:1")
+    reason = Reason(kind=ReasonKind.SPEC, evidence="x", place="a, b/stacks.yaml:3:7, a, b/stacks.yaml:9:1")
     assert _place(reason, Path(), {}) == ("a, b/stacks.yaml", 3, 7)
 
 
@@ -131,13 +131,15 @@ def test_findings_and_drift_are_annotated() -> None:
 
 
 def test_a_plan_is_annotated_where_its_evidence_is() -> None:
-    lock = Reason(kind=Kind.CONTEXT, evidence="2 files: - gone, ~ Cargo.lock", details=("- gone", "~ Cargo.lock"))
-    own = Reason(kind=Kind.CONTEXT, evidence="1 file: + new", details=("+ new",))
-    argument = Reason(kind=Kind.ARG, evidence="A 1 → 2", place="stacks.yaml:26:15, stacks.yaml:30:1")
-    template = Reason(kind=Kind.TEMPLATE, evidence="app.j2 → common.j2, other.j2")
-    layout = Reason(kind=Kind.CONTEXT, evidence="layout of the workspace", details=("+ COPY x",), is_dockerfile=True)
-    nowhere = [Reason(kind=kind, evidence="e") for kind in (Kind.NEW, Kind.PARENT, Kind.TEMPLATE, Kind.MISSING)]
-    gone = Reason(kind=Kind.CONTEXT, evidence="1 file: - gone", details=("- gone",))
+    lock = Reason(kind=ReasonKind.CONTEXT, evidence="2 files: - gone, ~ Cargo.lock", details=("- gone", "~ Cargo.lock"))
+    own = Reason(kind=ReasonKind.CONTEXT, evidence="1 file: + new", details=("+ new",))
+    argument = Reason(kind=ReasonKind.ARG, evidence="A 1 → 2", place="stacks.yaml:26:15, stacks.yaml:30:1")
+    template = Reason(kind=ReasonKind.TEMPLATE, evidence="app.j2 → common.j2, other.j2")
+    layout = Reason(kind=ReasonKind.CONTEXT, evidence="layout of the workspace", details=("+ COPY x",), is_dockerfile=True)
+    nowhere = [
+        Reason(kind=kind, evidence="e") for kind in (ReasonKind.NEW, ReasonKind.PARENT, ReasonKind.TEMPLATE, ReasonKind.MISSING)
+    ]
+    gone = Reason(kind=ReasonKind.CONTEXT, evidence="1 file: - gone", details=("- gone",))
     plan = Plan(
         steps=(
             step("a", Action.REBUILD, argument, own),
@@ -168,19 +170,19 @@ def step(name: str, action: Action, *reasons: Reason) -> Step:
 
 def changed(name: str, *hunks: tuple[str, ...]) -> Step:
     details = tuple(line for i, lines in enumerate(hunks) for line in (f"@@ instruction {i + len(name)}", *lines))
-    return step(name, Action.REBUILD, Reason(kind=Kind.TEMPLATE, evidence="t.j2", details=details))
+    return step(name, Action.REBUILD, Reason(kind=ReasonKind.TEMPLATE, evidence="t.j2", details=details))
 
 
 def test_the_same_difference_is_shown_once_with_the_targets_it_hits() -> None:
     same, own = ("- RUN old", "+ RUN new"), ("+ USER x",)
-    files = Reason(kind=Kind.CONTEXT, evidence="1 file: ~ a", details=("~ a",))
+    files = Reason(kind=ReasonKind.CONTEXT, evidence="1 file: ~ a", details=("~ a",))
     plan = Plan(
         steps=(
             changed("zeta", same),
             changed("b", same, own),
             changed("alpha", same),
             step("kept", Action.KEEP),
-            step("c", Action.REBUILD, files, Reason(kind=Kind.PARENT, evidence="b")),
+            step("c", Action.REBUILD, files, Reason(kind=ReasonKind.PARENT, evidence="b")),
         )
     )
     text = plan_summary(plan, "demo")
@@ -203,7 +205,7 @@ def test_nothing_to_do_has_no_table() -> None:
 
 def test_what_markdown_would_take_for_markup_is_text() -> None:
     evidence = "a|b `c` <img src=x> _d_ *e* \\ @sha256:1\n## f"
-    text = plan_summary(Plan(steps=(step("x|y", Action.REBUILD, Reason(kind=Kind.ARG, evidence=evidence)),)), "demo")
+    text = plan_summary(Plan(steps=(step("x|y", Action.REBUILD, Reason(kind=ReasonKind.ARG, evidence=evidence)),)), "demo")
     (row,) = (line for line in text.split("\n") if "rebuild" in line and line.startswith("|"))
     assert row.count("|") == 5
     assert not set("`\\*_@#") & set(row.split("arg ")[1].replace("&#", ""))
@@ -227,7 +229,7 @@ def test_a_long_difference_is_cut() -> None:
 
 
 def test_names_that_are_not_utf_8_can_be_written() -> None:
-    odd = replace(changed("a"), reasons=(Reason(kind=Kind.CONTEXT, evidence="caf\udce9"),))
+    odd = replace(changed("a"), reasons=(Reason(kind=ReasonKind.CONTEXT, evidence="caf\udce9"),))
     assert plan_summary(Plan(steps=(odd,)), "demo").encode()
 
 

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 import pytest
 from click.testing import CliRunner
 
-from tasker_build import fingerprint, lock
+from tasker_build import lock
 from tasker_build.cli import main
 from tasker_build.dockerfile import parse
 from tasker_build.errors import SpecError, TemplateError
-from tasker_build.fingerprint import Group
 from tasker_build.lock import Lock, Pin, State, ToolPin
+from tasker_build.plan.facts import Facts, Group, differences, fixed_facts
 from tasker_build.project import Project
 from tasker_build.registry import RegistryError, Trouble
 from tasker_build.spec.names import lock_name
@@ -100,10 +100,10 @@ def pins(host: str, debian: str = A, rust: str = B) -> Lock:
     )
 
 
-def facts(text: str) -> fingerprint.Facts:
+def facts(text: str) -> Facts:
     target = load_text(HEAD + "targets: {a: {template: x}}\n").targets
     (only,) = target.values()
-    return fingerprint.collect(only, parse(text), (), meanings={}, references={}, parents={}, platform="linux/amd64", secrets={})
+    return Facts.of(fixed_facts(only, parse(text), references={}, platform="linux/amd64"))
 
 
 def test_text_and_value_are_one() -> None:
@@ -177,7 +177,7 @@ def test_a_moved_pin_changes_the_base_fact_and_nothing_else() -> None:
     text = "ARG X=debian:x@{0}\nARG Y=1\nFROM ${{X}} AS debian\nRUN echo debian:x\nFROM debian:x@{0}\n"
     old, new, bare = facts(text.format(A)), facts(text.format(B)), facts(text.replace("@{0}", "").format())
     for other in (new, bare):
-        assert {d.group for d in fingerprint.differences(old.facts, other.facts)} == {Group.BASE}
+        assert {d.group for d in differences(old.facts, other.facts)} == {Group.BASE}
         assert old.fingerprint != other.fingerprint
     (fact,) = (fact for fact in old.facts if fact.group is Group.BASE)
     assert (fact.label, fact.value) == ("debian:x", A)
@@ -211,7 +211,7 @@ def test_files_name_the_digest_and_the_plan_names_the_move(tmp_path: Path) -> No
     order = list(new.order)
     for before in (bare, old):
         found = {
-            str(name): {d.group for d in fingerprint.differences(before.wanted[name].facts.facts, new.wanted[name].facts.facts)}
+            str(name): {d.group for d in differences(before.wanted[name].facts.facts, new.wanted[name].facts.facts)}
             for name in order
         }
         assert found["base"] == {Group.BASE}

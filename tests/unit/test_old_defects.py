@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from tasker_build.errors import SpecError
-from tasker_build.fingerprint import Group
+from tasker_build.plan.facts import Group
 from tasker_build.project import Project
 from tasker_build.render import selection_flags
 from tasker_build.spec.model import CARGO_KINDS, TargetName

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tasker_build.cli.planning import plan_project
-from tasker_build.fingerprint import SCHEMA
-from tasker_build.plan import Action, Kind, unique_reference
+from tasker_build.plan.facts import SCHEMA
+from tasker_build.plan.words import Action, ReasonKind, unique_reference
 from tasker_build.project import Project, host_platform
 from tasker_build.spec.model import TargetName
 from tests.conftest import REPOSITORY, write_files
@@ -141,52 +141,52 @@ def an_older_schema(root: Path, engine: TinyEngine) -> None:
 OTHER_PLATFORM = "linux/arm64" if host_platform() == "linux/amd64" else "linux/amd64"
 
 # What changes → the target it changes, the one reason, and its evidence; `app` stands on `base`.
-REASONS: dict[str, tuple[Change, str, Kind, str, str]] = {
+REASONS: dict[str, tuple[Change, str, ReasonKind, str, str]] = {
     # name: (change, target, kind, evidence, a detail)
-    "a file edited": (rewrite("work/app/main.txt", "1", "2"), "app", Kind.CONTEXT, "1 file: ~ app/main.txt", ""),
-    "a file added": (on_disk(lambda root: (root / "work/app/new.txt").write_text("")), "app", Kind.CONTEXT, r"1 file: \+ app/new.txt", ""),
-    "a file removed": (on_disk(lambda root: (root / "work/app/more.txt").unlink()), "app", Kind.CONTEXT, "1 file: - app/more.txt", ""),
+    "a file edited": (rewrite("work/app/main.txt", "1", "2"), "app", ReasonKind.CONTEXT, "1 file: ~ app/main.txt", ""),
+    "a file added": (on_disk(lambda root: (root / "work/app/new.txt").write_text("")), "app", ReasonKind.CONTEXT, r"1 file: \+ app/new.txt", ""),
+    "a file removed": (on_disk(lambda root: (root / "work/app/more.txt").unlink()), "app", ReasonKind.CONTEXT, "1 file: - app/more.txt", ""),
     "a file renamed": (
         on_disk(lambda root: (root / "work/app/more.txt").rename(root / "work/app/less.txt")),
-        "app", Kind.CONTEXT, r"2 files: \+ app/less.txt, - app/more.txt", "",
+        "app", ReasonKind.CONTEXT, r"2 files: \+ app/less.txt, - app/more.txt", "",
     ),
-    "a file made executable": (on_disk(lambda root: (root / "work/app/main.txt").chmod(0o755)), "app", Kind.CONTEXT, "1 file: ~ app/main.txt", ""),
-    "a file that became a link": (on_disk(swap_for_a_link), "app", Kind.CONTEXT, "1 file: ~ app/more.txt", ""),
+    "a file made executable": (on_disk(lambda root: (root / "work/app/main.txt").chmod(0o755)), "app", ReasonKind.CONTEXT, "1 file: ~ app/main.txt", ""),
+    "a file that became a link": (on_disk(swap_for_a_link), "app", ReasonKind.CONTEXT, "1 file: ~ app/more.txt", ""),
     "an edit of equal size and time": (
         on_disk(edit_behind_the_clock),
-        "app", Kind.CONTEXT, "1 file: ~ app/main.txt", "",
+        "app", ReasonKind.CONTEXT, "1 file: ~ app/main.txt", "",
     ),
-    "what is ignored": (spec("templates: tpl", "templates: tpl\nsources: {ignore: ['**/more.txt']}"), "app", Kind.CONTEXT, "1 file: - app/more.txt", ""),
-    "the template": (rewrite("tpl/app.j2", "cat", "ls"), "app", Kind.TEMPLATE, "app.j2", r"\+ RUN ls /app/main.txt"),
-    "an included template": (rewrite("tpl/common.j2", "echo", "printf"), "app", Kind.TEMPLATE, "app.j2 → common.j2", r"\+ RUN printf hello"),
-    "an argument": (spec("FLAVOUR: plain", "FLAVOUR: spicy"), "app", Kind.ARG, r"FLAVOUR plain → spicy @stacks.yaml:17:21", ""),
-    "an argument emptied": (spec("FLAVOUR: plain", 'FLAVOUR: ""'), "app", Kind.ARG, r'FLAVOUR plain → "" @stacks.yaml:17:21', ""),
-    "an argument taken away": (spec("FLAVOUR: plain, ", ""), "app", Kind.ARG, r"- FLAVOUR @stacks.yaml:17:11", ""),
-    "a value of the spec": (spec("calm", "wild"), "app", Kind.SPEC, "targets.app.env.MOOD @stacks.yaml:18:17", r"\+ ENV MOOD=wild"),
-    "a variable": (spec("hello", "hi"), "app", Kind.SPEC, "targets.app.vars.word, vars.greeting @stacks.yaml:20:18, stacks.yaml:5:18", r"- RUN echo hello"),
+    "what is ignored": (spec("templates: tpl", "templates: tpl\nsources: {ignore: ['**/more.txt']}"), "app", ReasonKind.CONTEXT, "1 file: - app/more.txt", ""),
+    "the template": (rewrite("tpl/app.j2", "cat", "ls"), "app", ReasonKind.TEMPLATE, "app.j2", r"\+ RUN ls /app/main.txt"),
+    "an included template": (rewrite("tpl/common.j2", "echo", "printf"), "app", ReasonKind.TEMPLATE, "app.j2 → common.j2", r"\+ RUN printf hello"),
+    "an argument": (spec("FLAVOUR: plain", "FLAVOUR: spicy"), "app", ReasonKind.ARG, r"FLAVOUR plain → spicy @stacks.yaml:17:21", ""),
+    "an argument emptied": (spec("FLAVOUR: plain", 'FLAVOUR: ""'), "app", ReasonKind.ARG, r'FLAVOUR plain → "" @stacks.yaml:17:21', ""),
+    "an argument taken away": (spec("FLAVOUR: plain, ", ""), "app", ReasonKind.ARG, r"- FLAVOUR @stacks.yaml:17:11", ""),
+    "a value of the spec": (spec("calm", "wild"), "app", ReasonKind.SPEC, "targets.app.env.MOOD @stacks.yaml:18:17", r"\+ ENV MOOD=wild"),
+    "a variable": (spec("hello", "hi"), "app", ReasonKind.SPEC, "targets.app.vars.word, vars.greeting @stacks.yaml:20:18, stacks.yaml:5:18", r"- RUN echo hello"),
     "a tool's version": (
         spec("formatter@1.0", "formatter@1.1"),
-        "app", Kind.TOOL, "tools.formatter @stacks.yaml:25:20", r"\+ RUN pip install formatter==1.1",
+        "app", ReasonKind.TOOL, "tools.formatter @stacks.yaml:25:20", r"\+ RUN pip install formatter==1.1",
     ),
     "a tool's checksum": (
         on_disk(lambda root: (root / "stacks.lock").write_text(TOOL_PIN)),
-        "app", Kind.TOOL, "tools.formatter @stacks.yaml:25:20", r"\+ RUN pip install formatter==1.0a{64}",
+        "app", ReasonKind.TOOL, "tools.formatter @stacks.yaml:25:20", r"\+ RUN pip install formatter==1.0a{64}",
     ),
-    "the network": (spec("    env:", "    network: none\n    env:"), "app", Kind.SPEC, "network default → none @stacks.yaml:18:14", ""),
+    "the network": (spec("    env:", "    network: none\n    env:"), "app", ReasonKind.SPEC, "network default → none @stacks.yaml:18:14", ""),
     "the platform": (
         spec("    env:", f"    platforms: [{OTHER_PLATFORM}]\n    env:"),
-        "app", Kind.SPEC, f"platform {host_platform()} → {OTHER_PLATFORM} @stacks.yaml:18:16", "",
+        "app", ReasonKind.SPEC, f"platform {host_platform()} → {OTHER_PLATFORM} @stacks.yaml:18:16", "",
     ),
-    "the stage": (spec("    env:", "    stage: last\n    env:"), "app", Kind.SPEC, 'stage "" → last @stacks.yaml:18:12', ""),
-    "a secret's version": (spec('version: "1"', 'version: "2"'), "app", Kind.SECRET, r"token optional, version 1 → optional, version 2 @stacks.yaml:19:14", ""),
-    "a secret that must be there": (spec('version: "1"', 'version: "1", required: true'), "app", Kind.SECRET, "token optional, version 1 → required and not here, version 1 @stacks.yaml:19:14", ""),
-    "an image that was removed": (lose, "other", Kind.MISSING, r"demo-other:tb-\w{12} was built here and is gone", ""),
-    "an image made by hand": (forge, "other", Kind.NOT_OURS, r"demo-other:tb-\w{12} is by-hand; what was built here is 03\w{10}", ""),
+    "the stage": (spec("    env:", "    stage: last\n    env:"), "app", ReasonKind.SPEC, 'stage "" → last @stacks.yaml:18:12', ""),
+    "a secret's version": (spec('version: "1"', 'version: "2"'), "app", ReasonKind.SECRET, r"token optional, version 1 → optional, version 2 @stacks.yaml:19:14", ""),
+    "a secret that must be there": (spec('version: "1"', 'version: "1", required: true'), "app", ReasonKind.SECRET, "token optional, version 1 → required and not here, version 1 @stacks.yaml:19:14", ""),
+    "an image that was removed": (lose, "other", ReasonKind.MISSING, r"demo-other:tb-\w{12} was built here and is gone", ""),
+    "an image made by hand": (forge, "other", ReasonKind.NOT_OURS, r"demo-other:tb-\w{12} is by-hand; what was built here is 03\w{10}", ""),
     "an image that is too old": (
         spec("    context: [other]", "    context: [other]\n    refresh: 7d"),
-        "other", Kind.AGE, r"built \d{3,} days ago, refresh: 7d @stacks.yaml:25:14", "",
+        "other", ReasonKind.AGE, r"built \d{3,} days ago, refresh: 7d @stacks.yaml:25:14", "",
     ),
-    "another way to count": (an_older_schema, "other", Kind.SCHEMA, f"fingerprint schema {SCHEMA - 1} → {SCHEMA}", ""),
+    "another way to count": (an_older_schema, "other", ReasonKind.SCHEMA, f"fingerprint schema {SCHEMA - 1} → {SCHEMA}", ""),
 }  # fmt: skip
 
 
@@ -202,7 +202,7 @@ def engine(root: Path) -> TinyEngine:
     return found
 
 
-def stale(root: Path, engine: TinyEngine, *forced: str) -> dict[str, list[tuple[Kind, str, tuple[str, ...]]]]:
+def stale(root: Path, engine: TinyEngine, *forced: str) -> dict[str, list[tuple[ReasonKind, str, tuple[str, ...]]]]:
     """Target → its reasons, with evidence and place, for targets that are not kept."""
     plan = plan_project(Project.open([root / "stacks.yaml"]), engine, (), forced)
     return {
@@ -228,7 +228,12 @@ def test_one_change_is_one_reason(root: Path, engine: TinyEngine, what: str) -> 
 
 
 @pytest.mark.parametrize(
-    "what", [what for what, row in REASONS.items() if row[2] not in {Kind.MISSING, Kind.NOT_OURS, Kind.SCHEMA, Kind.AGE}]
+    "what",
+    [
+        what
+        for what, row in REASONS.items()
+        if row[2] not in {ReasonKind.MISSING, ReasonKind.NOT_OURS, ReasonKind.SCHEMA, ReasonKind.AGE}
+    ],
 )
 def test_without_a_record_the_kind_is_known_and_that_no_record_is_here(root: Path, engine: TinyEngine, what: str) -> None:
     change, target, kind, _, _ = REASONS[what]
@@ -236,16 +241,16 @@ def test_without_a_record_the_kind_is_known_and_that_no_record_is_here(root: Pat
     shutil.rmtree(root / ".tasker-build")
     ((found_kind, evidence, _),) = stale(root, engine).pop(target)
     # Instructions of a Dockerfile can come from the template or from the spec; only a record knows which.
-    in_dockerfile = kind in {Kind.SPEC, Kind.TOOL} and what not in {"the network", "the platform", "the stage"}
-    assert found_kind is (Kind.TEMPLATE if in_dockerfile else kind)
+    in_dockerfile = kind in {ReasonKind.SPEC, ReasonKind.TOOL} and what not in {"the network", "the platform", "the stage"}
+    assert found_kind is (ReasonKind.TEMPLATE if in_dockerfile else kind)
     # The platform is on the image by name.
     assert evidence.startswith("platform " if what == "the platform" else "no record here: group only")
 
 
 def test_a_base_that_moved_rebuilds_what_stands_on_it_and_says_from_where_to_where(root: Path, engine: TinyEngine) -> None:
     engine.put("debian-2", [BASE], None)
-    moved = (Kind.BASE, f"{BASE} debian-1 → debian-2", ())
-    assert stale(root, engine) == {"base": [moved], "app": [moved, (Kind.PARENT, "base", ())], "other": [moved]}
+    moved = (ReasonKind.BASE, f"{BASE} debian-1 → debian-2", ())
+    assert stale(root, engine) == {"base": [moved], "app": [moved, (ReasonKind.PARENT, "base", ())], "other": [moved]}
 
 
 def test_a_pinned_base_says_old_and_new_digest_and_its_line(root: Path) -> None:
@@ -255,14 +260,14 @@ def test_a_pinned_base_says_old_and_new_digest_and_its_line(root: Path) -> None:
     engine.put("debian-1", [f"{BASE}@sha256:{old}"], None)
     build_all(engine, root)
     edit(root, "stacks.yaml", old, new)
-    assert stale(root, engine)["other"] == [(Kind.BASE, f"{BASE} {old[:12]} → {new[:12]} @stacks.yaml:7:11", ())]
+    assert stale(root, engine)["other"] == [(ReasonKind.BASE, f"{BASE} {old[:12]} → {new[:12]} @stacks.yaml:7:11", ())]
 
 
 def test_a_parent_takes_its_children_along_by_name(root: Path, engine: TinyEngine) -> None:
     edit(root, "work/lib/a.txt", "1", "2")
     assert stale(root, engine) == {
-        "base": [(Kind.CONTEXT, "1 file: ~ lib/a.txt", ("~ lib/a.txt",))],
-        "app": [(Kind.PARENT, "base", ())],
+        "base": [(ReasonKind.CONTEXT, "1 file: ~ lib/a.txt", ("~ lib/a.txt",))],
+        "app": [(ReasonKind.PARENT, "base", ())],
     }
 
 
@@ -270,32 +275,32 @@ def test_a_parent_made_again_by_hand_is_seen_below_it(root: Path, engine: TinyEn
     forge(root, engine, "base")
     shutil.rmtree(root / ".tasker-build")  # without a record nobody can tell that it is not ours, but its child can
     found = stale(root, engine)
-    assert [kind for kind, _, _ in found.pop("base")] == [Kind.TAG]
+    assert [kind for kind, _, _ in found.pop("base")] == [ReasonKind.TAG]
     ((kind, evidence, _),) = found.pop("app")
-    assert (kind, found) == (Kind.PARENT, {})
+    assert (kind, found) == (ReasonKind.PARENT, {})
     assert re.fullmatch(r"base was built again: 01\w{10} → by-hand", evidence)
 
 
 def test_what_is_forced_says_so(root: Path, engine: TinyEngine) -> None:
-    assert stale(root, engine, "other") == {"other": [(Kind.FORCED, "asked for on the command line", ())]}
+    assert stale(root, engine, "other") == {"other": [(ReasonKind.FORCED, "asked for on the command line", ())]}
 
 
 def test_a_new_target_is_new_and_nothing_else_is(root: Path, engine: TinyEngine) -> None:
     edit(root, "stacks.yaml", "  other:\n", "  fresh: {template: base.j2, from: {system: debian}, context: [other]}\n  other:\n")
-    assert stale(root, engine) == {"fresh": [(Kind.NEW, "no image of this target is here", ())]}
+    assert stale(root, engine) == {"fresh": [(ReasonKind.NEW, "no image of this target is here", ())]}
 
 
 def test_another_engine_is_no_loss(root: Path, engine: TinyEngine) -> None:
     lose(root, engine)
     engine.id = "ANOTHER"
     evidence = "no image of this target on this engine; it was built on another one"
-    assert stale(root, engine) == {"other": [(Kind.NEW, evidence, ())]}
+    assert stale(root, engine) == {"other": [(ReasonKind.NEW, evidence, ())]}
 
 
 def test_an_image_of_another_engine_is_not_taken_for_the_one_built_here(root: Path, engine: TinyEngine) -> None:
     forge(root, engine)
     engine.tag("sha256:by-hand", "demo-other:latest")
-    assert [kind for kind, _, _ in stale(root, engine)["other"]] == [Kind.NOT_OURS]
+    assert [kind for kind, _, _ in stale(root, engine)["other"]] == [ReasonKind.NOT_OURS]
     engine.id = "ANOTHER"
     assert stale(root, engine) == {}
 
@@ -306,7 +311,7 @@ def test_an_image_of_the_wanted_platform_that_was_here_is_gone_whatever_others_a
     assert stale(root, engine) == {}
     engine.remove(wanted_tag(root, "other"))
     ((kind, _, _),) = stale(root, engine)["other"]
-    assert kind is Kind.MISSING
+    assert kind is ReasonKind.MISSING
 
 
 def test_an_engine_is_asked_who_it_is_only_where_it_matters(
@@ -323,7 +328,7 @@ def test_an_engine_is_asked_who_it_is_only_where_it_matters(
     stale(root, engine)
     assert not asked
     lose(root, engine)
-    assert stale(root, engine)["other"][0][0] is Kind.MISSING
+    assert stale(root, engine)["other"][0][0] is ReasonKind.MISSING
     assert asked == [1]
 
 
@@ -342,7 +347,7 @@ def test_an_image_is_as_old_as_its_label_says_whatever_its_layers_are(root: Path
     assert stale(root, engine) == {}
     refreshed_at(engine, root, now - 13 * 3600)
     place = "stacks.yaml:25:14"
-    assert stale(root, engine) == {"other": [(Kind.AGE, f"built 13 hours ago, refresh: 12h @{place}", ())]}
+    assert stale(root, engine) == {"other": [(ReasonKind.AGE, f"built 13 hours ago, refresh: 12h @{place}", ())]}
     refreshed_at(engine, root, now + 3600)  # another machine's clock
     assert stale(root, engine) == {}
     image = engine.image(wanted_tag(root, "other"))
@@ -356,22 +361,22 @@ def test_an_image_that_is_too_old_takes_its_children_along(root: Path, engine: T
     edit(root, "stacks.yaml", "    context: [lib]", "    context: [lib]\n    refresh: 4w")
     found = stale(root, engine)
     assert {name: [kind for kind, _, _ in reasons] for name, reasons in found.items()} == {
-        "base": [Kind.AGE],
-        "app": [Kind.PARENT],
+        "base": [ReasonKind.AGE],
+        "app": [ReasonKind.PARENT],
     }
 
 
 def test_age_is_named_beside_what_else_there_is(root: Path, engine: TinyEngine) -> None:
     edit(root, "stacks.yaml", "    context: [other]", "    context: [other]\n    refresh: 7d")
     edit(root, "work/other/x.txt", "1", "2")
-    assert [kind for kind, _, _ in stale(root, engine)["other"]] == [Kind.CONTEXT, Kind.AGE]
+    assert [kind for kind, _, _ in stale(root, engine)["other"]] == [ReasonKind.CONTEXT, ReasonKind.AGE]
 
 
 def test_when_to_build_is_no_part_of_what_is_built(root: Path, engine: TinyEngine) -> None:
     edit(root, "stacks.yaml", "    context: [other]", "    context: [other]\n    refresh: 9999w")
     assert stale(root, engine) == {}
     edit(root, "tpl/base.j2", "RUN cat", "RUN ls && cat")
-    assert [(kind, evidence) for kind, evidence, _ in stale(root, engine)["other"]] == [(Kind.TEMPLATE, "base.j2")]
+    assert [(kind, evidence) for kind, evidence, _ in stale(root, engine)["other"]] == [(ReasonKind.TEMPLATE, "base.j2")]
 
 
 def test_a_build_that_failed_is_named_beside_the_reason_until_one_ends_well(root: Path, engine: TinyEngine) -> None:
@@ -379,8 +384,8 @@ def test_a_build_that_failed_is_named_beside_the_reason_until_one_ends_well(root
     records.note_failure(TargetName("other"), "20300102T030405-6")
     assert stale(root, engine) == {}, "it is no reason by itself"
     edit(root, "work/other/x.txt", "1", "2")
-    failed = (Kind.FAILED_BEFORE, "its last build failed: run 20300102T030405-6, 2030-01-02 03:04 UTC", ())
-    context = (Kind.CONTEXT, "1 file: ~ other/x.txt", ("~ other/x.txt",))
+    failed = (ReasonKind.FAILED_BEFORE, "its last build failed: run 20300102T030405-6, 2030-01-02 03:04 UTC", ())
+    context = (ReasonKind.CONTEXT, "1 file: ~ other/x.txt", ("~ other/x.txt",))
     assert stale(root, engine) == {"other": [context, failed]}
     build_all(engine, root)
     edit(root, "work/other/x.txt", "2", "3")
@@ -400,7 +405,7 @@ def test_a_failure_changes_no_action(root: Path, engine: TinyEngine) -> None:
 
 def test_a_moved_tag_is_put_back_without_a_build(root: Path, engine: TinyEngine) -> None:
     engine.tag("debian-1", "demo-other:latest")
-    assert stale(root, engine) == {"other": [(Kind.TAG, "demo-other:latest is debian-1, which we did not build", ())]}
+    assert stale(root, engine) == {"other": [(ReasonKind.TAG, "demo-other:latest is debian-1, which we did not build", ())]}
 
 
 # What cannot change an image.

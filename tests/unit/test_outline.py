@@ -13,8 +13,8 @@ import pytest
 
 from tasker_build.cache import Cache
 from tasker_build.errors import SpecError, TaskerBuildError
-from tasker_build.fingerprint import Facts
 from tasker_build.outline import runs
+from tasker_build.plan.facts import Facts
 from tasker_build.project import Project
 from tests.conftest import HEAD, write_files
 
@@ -241,7 +241,7 @@ def test_while_nothing_changes_nothing_is_digested(tmp_path: Path, monkeypatch: 
     # What a manifest says is asked for by its digest from the second run on.
     assert outcome(folder) == first
     with monkeypatch.context() as patch:
-        patch.setattr("tasker_build.fingerprint.Facts.of", lambda _: pytest.fail("was digested"))
+        patch.setattr("tasker_build.plan.facts.Facts.of", lambda _: pytest.fail("was digested"))
         wanted = Project.open([folder / "stacks.yaml"]).wanted
         assert list(wanted.values()) == first[0]
         # And still there is everything to explain a plan with.

@@ -13,8 +13,9 @@ import networkx as nx
 import pytest
 
 from tasker_build.errors import RefusedError, SelectionError
-from tasker_build.plan import Action, Kind, Plan, Reason, Step
-from tasker_build.record import Records, durations
+from tasker_build.plan.words import Action, Plan, Reason, ReasonKind, Step
+from tasker_build.records.durations import durations
+from tasker_build.records.records import Records
 from tasker_build.spec.model import TargetName
 from tasker_build.view.layout import Placement, inverse, place, reduced, topological
 from tasker_build.view.page import picture_html
@@ -53,7 +54,7 @@ def plan_of(graph: Graph, actions: Mapping[str, Action] | None = None, default: 
     steps = []
     for name in nx.lexicographical_topological_sort(graph):
         action = actions.get(name, default)
-        kind = {Action.REBUILD: Kind.CONTEXT, Action.CREATE: Kind.NEW}.get(action, Kind.PARENT)
+        kind = {Action.REBUILD: ReasonKind.CONTEXT, Action.CREATE: ReasonKind.NEW}.get(action, ReasonKind.PARENT)
         reasons = () if action is Action.KEEP else (Reason(kind=kind, evidence=f"evidence of {name}", details=("+ one",)),)
         steps.append(Step(target=name, action=action, reasons=reasons, image=f"registry/{name}"))
     return Plan(steps=tuple(steps))
@@ -132,7 +133,7 @@ def test_a_picture_needs_nothing_from_outside() -> None:
 @pytest.mark.parametrize("linked", [False, True])
 def test_names_and_evidence_are_inert(linked: bool) -> None:  # noqa: FBT001
     graph = graph_of([(EVIL, "b")])
-    reason = Reason(kind=Kind.CONTEXT, evidence=EVIL, details=(EVIL,))
+    reason = Reason(kind=ReasonKind.CONTEXT, evidence=EVIL, details=(EVIL,))
     plan = Plan(
         steps=tuple(
             Step(target=name, action=Action.REBUILD, reasons=(reason,), image=EVIL)

@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 
 from tasker_build.engine.api import ImageLabel
 from tasker_build.engine.memory import MemoryEngine
-from tasker_build.fingerprint import SCHEMA, Fact, Facts, Group
-from tasker_build.plan import Action, Known, Observed, Plan, Step, Wanted, make_plan, unique_reference
+from tasker_build.plan.facts import SCHEMA, Fact, Facts, Group
+from tasker_build.plan.planner import Known, Observed, make_plan
+from tasker_build.plan.wanted import Wanted
+from tasker_build.plan.words import Action, Plan, Step, unique_reference
 from tasker_build.spec.model import TargetName
 from tasker_build.view.plan import plan_data, plan_text
 

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasker_build.fingerprint import Fact, Facts, Group
-from tasker_build.plan import Wanted
-from tasker_build.record import KEPT_FACTS, KEPT_RUNS, Records, durations, step_durations
+from tasker_build.plan.facts import Fact, Facts, Group
+from tasker_build.plan.wanted import Wanted
+from tasker_build.records.durations import durations, step_durations
+from tasker_build.records.records import KEPT_FACTS, KEPT_RUNS, Records
 from tasker_build.spec.model import TargetName
 
 if TYPE_CHECKING:

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from tasker_build.cli import show
 from tasker_build.cli.planning import plan_again, plan_to_save, read_plan, write_plan
 from tasker_build.errors import RefusedError
-from tasker_build.plan import Action, Kind, Plan, Reason, Step
+from tasker_build.plan.saved import Asked, Moved, Rest, SavedPlan, dump, moved, parse
+from tasker_build.plan.words import Action, Plan, Reason, ReasonKind, Step
 from tasker_build.project import Project
-from tasker_build.saved import Asked, Moved, Rest, SavedPlan, dump, moved, parse
 from tasker_build.spec.model import TargetName
 from tests.conftest import REPOSITORY, write_files
 from tests.unit.tiny import BASE, FILES, TinyEngine, build_all, edit
@@ -34,7 +34,7 @@ _SAMPLE = SavedPlan(
             Step(
                 target=TargetName("app"),
                 action=Action.REBUILD,
-                reasons=(Reason(kind=Kind.CONTEXT, evidence="1 file: ~ a", details=("~ a",)),),
+                reasons=(Reason(kind=ReasonKind.CONTEXT, evidence="1 file: ~ a", details=("~ a",)),),
                 fingerprint="0" * 64,
                 image="demo-app",
                 tags=("latest",),
@@ -238,7 +238,7 @@ def test_control_characters_of_what_moved_do_not_reach_a_terminal() -> None:
 
 def test_control_characters_of_a_saved_plan_do_not_reach_a_terminal(tmp_path: Path) -> None:
     evil = "\x1b[2J"
-    reason = Reason(kind=Kind.CONTEXT, evidence=evil, details=(evil,), place=evil)
+    reason = Reason(kind=ReasonKind.CONTEXT, evidence=evil, details=(evil,), place=evil)
     step = Step(target=TargetName(evil), action=Action.REBUILD, reasons=(reason,))
     asked = Asked(selection=(evil,), rebuild=(evil,), version=evil)
     (tmp_path / "p.json").write_text(dump(replace(_SAMPLE, project=evil, asked=asked, plan=Plan(steps=(step,)))))

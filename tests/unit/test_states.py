@@ -11,7 +11,8 @@ from tasker_build.cli import run
 from tasker_build.cli.planning import read_plan
 from tasker_build.engine.docker import DockerEngine
 from tasker_build.errors import EngineError
-from tasker_build.plan import Action, Kind, Plan, Reason, Step, states
+from tasker_build.plan.planner import states
+from tasker_build.plan.words import Action, Plan, Reason, ReasonKind, Step
 from tasker_build.spec.model import TargetName
 from tests.conftest import write_files
 from tests.unit.tiny import FILES, TinyEngine, build_all, edit
@@ -48,7 +49,7 @@ def listed(tool: Callable[..., tuple[int, str, str]], *words: str) -> list[str]:
     return out.split()
 
 
-def step(action: Action, *kinds: Kind) -> frozenset[str]:
+def step(action: Action, *kinds: ReasonKind) -> frozenset[str]:
     reasons = tuple(Reason(kind=kind, evidence="") for kind in kinds)
     return states(Plan(steps=(Step(target=TargetName("a"), action=action, reasons=reasons),)))[TargetName("a")]
 
@@ -57,15 +58,15 @@ def step(action: Action, *kinds: Kind) -> frozenset[str]:
     ("found", "expected"),
     [
         (step(Action.KEEP), {"unmodified"}),
-        (step(Action.RETAG, Kind.TAG), {"retag"}),
-        (step(Action.CREATE, Kind.NEW), {"stale", "modified", "new", "modified.new"}),
-        (step(Action.CREATE, Kind.MISSING), {"stale", "modified", "missing", "modified.missing"}),
-        (step(Action.REBUILD, Kind.CONTEXT), {"stale", "modified", "modified.context"}),
+        (step(Action.RETAG, ReasonKind.TAG), {"retag"}),
+        (step(Action.CREATE, ReasonKind.NEW), {"stale", "modified", "new", "modified.new"}),
+        (step(Action.CREATE, ReasonKind.MISSING), {"stale", "modified", "missing", "modified.missing"}),
+        (step(Action.REBUILD, ReasonKind.CONTEXT), {"stale", "modified", "modified.context"}),
         (
-            step(Action.REBUILD, Kind.ARG, Kind.PARENT),
+            step(Action.REBUILD, ReasonKind.ARG, ReasonKind.PARENT),
             {"stale", "modified", "parent", "modified.arg", "modified.parent"},
         ),
-        (step(Action.CASCADE, Kind.PARENT), {"stale", "parent", "modified.parent"}),
+        (step(Action.CASCADE, ReasonKind.PARENT), {"stale", "parent", "modified.parent"}),
     ],
 )
 def test_steps_have_states(found: frozenset[str], expected: set[str]) -> None:

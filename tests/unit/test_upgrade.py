@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tasker_build import fingerprint, plan
 from tasker_build.cli.planning import plan_project
 from tasker_build.engine.api import ImageLabel
 from tasker_build.engine.memory import MemoryEngine
-from tasker_build.fingerprint import SCHEMA, Group
-from tasker_build.plan import Action, Kind
+from tasker_build.plan import facts, planner
+from tasker_build.plan.facts import SCHEMA, Group
+from tasker_build.plan.words import Action, ReasonKind
 from tasker_build.project import Project
 from tasker_build.spec.model import KINDS
 from tests.conftest import REPOSITORY
@@ -23,13 +23,13 @@ from tests.fixtures import kinds
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tasker_build.plan import Plan
+    from tasker_build.plan.words import Plan
 
 FIXTURES = REPOSITORY / "tests/fixtures"
 RELEASES = sorted(path.name for path in FIXTURES.glob("labels-*.json"))
 HELP = """\
 With this change every image that {tool} built would be built again, although neither spec nor template changed: {what}.
-If you did not mean to change what a fingerprint holds, find out what did. If you did: raise SCHEMA in tasker_build/fingerprint.py,
+If you did not mean to change what a fingerprint holds, find out what did. If you did: raise SCHEMA in tasker_build/plan/facts.py,
 so that people are told why, then run `python -m tests.fixtures.freeze` and say it in the notes of the release."""
 
 
@@ -62,7 +62,7 @@ def test_an_upgrade_of_the_tool_builds_nothing(checkout: Path, release: str) -> 
     written = read(release)
     steps = planned(checkout, release).steps
     if written["schema"] != SCHEMA:
-        assert {reason.kind for step in steps for reason in step.reasons} == {Kind.SCHEMA}
+        assert {reason.kind for step in steps for reason in step.reasons} == {ReasonKind.SCHEMA}
         return
     what = "; ".join(
         f"{step.target}: {', '.join(reason.kind.value for reason in step.reasons)}"
@@ -78,13 +78,13 @@ def test_the_present_schema_is_frozen() -> None:
 
 
 def test_a_raised_schema_is_the_one_reason(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fingerprint, "SCHEMA", SCHEMA + 1)
-    monkeypatch.setattr(plan, "SCHEMA", SCHEMA + 1)
+    monkeypatch.setattr(facts, "SCHEMA", SCHEMA + 1)
+    monkeypatch.setattr(planner, "SCHEMA", SCHEMA + 1)
     release = RELEASES[-1]
     steps = planned(checkout, release).steps
     assert {step.action for step in steps} == {Action.REBUILD}
     assert {(reason.kind, reason.evidence) for step in steps for reason in step.reasons} == {
-        (Kind.SCHEMA, f"fingerprint schema {read(release)['schema']} → {SCHEMA + 1}")
+        (ReasonKind.SCHEMA, f"fingerprint schema {read(release)['schema']} → {SCHEMA + 1}")
     }
 
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from tasker_build.engine.api import ImageLabel
 from tasker_build.engine.memory import MemoryEngine
-from tasker_build.fingerprint import SCHEMA
-from tasker_build.plan import unique_reference
+from tasker_build.plan.facts import SCHEMA
+from tasker_build.plan.words import unique_reference
 from tasker_build.project import Project
 
 if TYPE_CHECKING:

@@ -95,34 +95,6 @@ def _digest(words: bytes) -> str:
     return sha256(b"tasker-build facts\n" + words).hexdigest()
 
 
-def collect(
-    target: Target,
-    dockerfile: Dockerfile,
-    context: Sequence[Entry],
-    *,
-    meanings: Mapping[str, str],
-    references: Mapping[str, TargetName],
-    parents: Mapping[TargetName, str],
-    platform: str,
-    secrets: Mapping[str, bool],
-) -> Facts:
-    """Collect the facts of one target.
-
-    Args:
-        target: the target.
-        dockerfile: its rendered Dockerfile, parsed.
-        context: the files sent with it.
-        meanings: path → digest of meaning, for files whose layout does not count (manifests without their code).
-        references: image reference → the target it names.
-        parents: parent target → its fingerprint.
-        platform: such as linux/amd64.
-        secrets: secret id → whether the site has it.
-    """
-    fixed = fixed_facts(target, dockerfile, references=references, platform=platform)
-    there = [(secret, required, version, secrets.get(secret, False)) for secret, required, version in stated_secrets(target)]
-    return Facts.of([*fixed, *moving_facts(context, meanings=meanings, parents=parents, secrets=there)])
-
-
 def fixed_facts(target: Target, dockerfile: Dockerfile, *, references: Mapping[str, TargetName], platform: str) -> Iterator[Row]:
     """The facts that follow from the spec and the Dockerfile."""
     yield Group.SCHEMA, "schema", str(SCHEMA)
@@ -166,8 +138,8 @@ def moving_facts(
 
     Args:
         context: the files sent with the target.
-        meanings: as for `collect`.
-        parents: as for `collect`.
+        meanings: path → digest of meaning, for files whose layout does not count (manifests without their code).
+        parents: parent target → its fingerprint.
         secrets: of each its id, whether it is required, its version, and whether the site has it.
     """
     for entry in context:

@@ -11,8 +11,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tasker_build.fingerprint import Fact, Group
-from tasker_build.plan import UNCOMMITTED, Known
+from tasker_build.plan.facts import Fact, Group
+from tasker_build.plan.planner import Known
 from tasker_build.spec.names import TargetName, slug
 from tasker_build.workspace import write_file
 
@@ -20,15 +20,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from tasker_build.plan import Wanted
+    from tasker_build.plan.wanted import Wanted
+
 
 FOLDER = ".tasker-build"
-KEPT_FACTS = 8
-KEPT_RUNS = 20
-KEPT_DURATIONS = 5
 
-_GIT_TIMEOUT = 30
-_COMMIT = "# branch.oid "
+
+KEPT_FACTS = 8
+
+
+KEPT_RUNS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,46 +187,6 @@ def _stays_below(path: str) -> bool:
     return not path.startswith("/") and ".." not in path.split("/")
 
 
-def durations(records: Records) -> Mapping[str, float]:
-    """Target → the median seconds of its last builds here; what cannot be read is as if it were not there."""
-    seconds: dict[str, list[float]] = {}
-    for path in sorted(records.folder.glob("runs/*/summary.json"), reverse=True):  # newest first: folders are named by time
-        try:
-            results: Any = json.loads(path.read_text())["results"]
-            # A build that found every step cached says how fast a cache is, not how long the work takes.
-            rows = [(str(row["target"]), float(row["seconds"])) for row in results if "seconds" in row and row.get("run", 1)]
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-            continue
-        for name, took in rows:
-            if len(known := seconds.setdefault(name, [])) < KEPT_DURATIONS:
-                known.append(took)
-    return {name: _median(known) for name, known in seconds.items()}
-
-
-def step_durations(records: Records) -> Mapping[TargetName, Mapping[str, float]]:
-    """Target → its steps as BuildKit names them, the newest first → the median seconds of the last times each really ran here.
-
-    A step may have run in the build of a child; it counts for the target whose Dockerfile has it.
-    """
-    seconds: dict[TargetName, dict[str, list[float]]] = {}
-    for _, summary in records.summaries():
-        try:
-            steps = [step for row in summary["results"] for step in row.get("steps", ()) if not step["cached"]]
-            rows = [(TargetName(str(step["target"])), str(step["name"]), float(step["seconds"])) for step in steps]
-        except (KeyError, TypeError, ValueError, AttributeError):
-            continue
-        for target, name, took in rows:
-            if len(known := seconds.setdefault(target, {}).setdefault(name, [])) < KEPT_DURATIONS:
-                known.append(took)
-    return {target: {name: _median(known) for name, known in steps.items()} for target, steps in seconds.items()}
-
-
-def _median(values: list[float]) -> float:
-    ordered = sorted(values)
-    half = len(ordered) // 2
-    return ordered[half] if len(ordered) % 2 else (ordered[half - 1] + ordered[half]) / 2
-
-
 def _row(fingerprint: str, known: Known) -> dict[str, Any]:
     return {
         "fingerprint": fingerprint,
@@ -250,33 +211,3 @@ def _known(row: Mapping[str, Any]) -> Known:
         engine=str(row.get("engine", "")),
         revision=str(row.get("revision", "")),
     )
-
-
-def git_revision(folder: Path) -> str:
-    """The commit a folder's Git checkout stands on, and whether that is all of it.
-
-    Returns:
-        The commit, followed by UNCOMMITTED where a file of the checkout was edited, added or removed since, new files that Git
-        does not ignore included; "" where there is no Git, no repository or no commit, or Git does not say.
-    """
-    import subprocess  # noqa: PLC0415 - only a build asks for it
-
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
-    environment["GIT_OPTIONAL_LOCKS"] = "0"  # nobody's `git commit` has to wait for a question
-    try:
-        done = subprocess.run(
-            ["git", "-C", str(folder), "status", "--porcelain=v2", "--branch", "--untracked-files=normal"],
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=_GIT_TIMEOUT,
-            check=False,
-            env=environment,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return ""
-    lines = done.stdout.splitlines() if done.returncode == 0 else []
-    commit = next((line.removeprefix(_COMMIT) for line in lines if line.startswith(_COMMIT)), "")
-    if not commit or commit == "(initial)":
-        return ""
-    return commit + (UNCOMMITTED if any(not line.startswith("#") for line in lines) else "")

@@ -14,14 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 from tasker_build import __version__
 from tasker_build.errors import RefusedError
-from tasker_build.fingerprint import SCHEMA, Group
-from tasker_build.plan import Action, Kind, Plan, Reason, Step, shown
+from tasker_build.plan.facts import SCHEMA, Group
+from tasker_build.plan.words import Action, Plan, Reason, ReasonKind, Step, shown
 from tasker_build.spec.names import TargetName
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from tasker_build.plan import Observed, Wanted
+    from tasker_build.plan.planner import Observed
+    from tasker_build.plan.wanted import Wanted
 
 FORMAT = "tasker-build plan"
 VERSION = 1
@@ -296,10 +297,10 @@ def _action(name: str) -> Action:
     return Action[name.upper()]
 
 
-def _reason(name: str) -> Kind:
-    if name not in set(Kind):
+def _reason(name: str) -> ReasonKind:
+    if name not in set(ReasonKind):
         raise ValueError(f"unknown reason `{name}`")
-    return Kind(name)
+    return ReasonKind(name)
 
 
 def _step(row: Mapping[str, Any]) -> Step:

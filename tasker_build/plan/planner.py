@@ -3,136 +3,20 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field, replace
-from enum import StrEnum
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from tasker_build.engine.api import UNIQUE_TAG, Image
-from tasker_build.fingerprint import SCHEMA, Difference, Facts, Group, differences, hunk_lines, hunks
+from tasker_build.plan.facts import SCHEMA, Difference, Group, differences, hunk_lines, hunks
+from tasker_build.plan.words import Action, Plan, Reason, ReasonKind, Step, short_id, shown, unique_reference
 from tasker_build.spec.names import TargetName
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from tasker_build.engine.api import ImageLabel
-    from tasker_build.errors import Span
-    from tasker_build.fingerprint import Fact
-
-
-class Action(StrEnum):
-    """What a step does, and its sign in every output."""
-
-    KEEP = "="
-    CREATE = "+"
-    REBUILD = "~"
-    CASCADE = "^"
-    RETAG = ">"
-    FORGET = "-"
-
-    @property
-    def word(self) -> str:
-        """The action as a word."""
-        return _WORDS[self]
-
-    @property
-    def builds(self) -> bool:
-        """Whether the step makes an image."""
-        return self in {Action.CREATE, Action.REBUILD, Action.CASCADE}
-
-
-_WORDS = {
-    Action.KEEP: "keep",
-    Action.CREATE: "create",
-    Action.REBUILD: "rebuild",
-    Action.CASCADE: "because of a parent",
-    Action.RETAG: "retag",
-    Action.FORGET: "gone from the spec",
-}
-
-
-class Kind(StrEnum):
-    """Reasons: a closed set, in the order in which they are shown."""
-
-    FORCED = "forced"
-    NEW = "new"
-    MISSING = "missing"
-    NOT_OURS = "not-ours"
-    SCHEMA = "schema"
-    SPEC = "spec"
-    TEMPLATE = "template"
-    CONTEXT = "context"
-    ARG = "arg"
-    BASE = "base"
-    TOOL = "tool"
-    SECRET = "secret"  # noqa: S105 - a kind of reason
-    PARENT = "parent"
-    TAG = "tag"
-    AGE = "age"
-    FAILED_BEFORE = "failed-before"  # never a reason by itself
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reason:
-    """Why a step is needed, with its evidence."""
-
-    kind: Kind
-    evidence: str
-    details: tuple[str, ...] = ()
-    place: str = ""  # file:line:column of the spec, for what the spec says
-    is_dockerfile: bool = field(default=False, compare=False)  # it is the Dockerfile's instructions that differ
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
-    """One line of a plan."""
-
-    target: TargetName
-    action: Action
-    reasons: tuple[Reason, ...] = ()
-    fingerprint: str = ""
-    image: str = ""  # repository name
-    tags: tuple[str, ...] = ()  # tags for people
-    image_id: str | None = None  # of the image to keep or retag
-    needed_by_selection: bool = False
-    against: str = field(default="", compare=False)  # id of the image that its reasons speak of, where one is built
-
-    @property
-    def unique_reference(self) -> str:
-        """The one name that says this image is ours: repository and fingerprint."""
-        return unique_reference(self.image, self.fingerprint)
-
-
-def unique_reference(repository: str, fingerprint: str) -> str:
-    """`name:tb-<fingerprint>`."""
-    return f"{repository}:{UNIQUE_TAG}{fingerprint[:12]}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
-    """What the spec asks of one target."""
-
-    name: TargetName
-    facts: Facts
-    image: str
-    tags: tuple[str, ...]
-    platform: str
-    parents: tuple[TargetName, ...]
-    refresh: str = ""  # an image older than this is built again: 7d
-    bases: tuple[str, ...]  # references
-    templates: Mapping[str, str] = field(default_factory=dict)  # template → digest
-    included_by: Mapping[str, str] = field(default_factory=dict)  # template → the one that asks for it
-    spec: Mapping[str, str] = field(default_factory=dict)  # key of the spec → digest of its value
-    places: Mapping[str, Span] = field(default_factory=dict)  # key of the spec → where it is
-
-    def place(self, key: str) -> str:
-        """Where a key of the spec is; of one that is not there any more, where it was."""
-        while key and key not in self.places:
-            key = key.rpartition(".")[0]
-        return str(self.places[key]) if key else ""
-
-
-UNCOMMITTED = " + uncommitted changes"
-"""What follows the commit where files were not as it has them."""
+    from tasker_build.plan.facts import Fact
+    from tasker_build.plan.wanted import Wanted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,21 +49,9 @@ class Observed:
         return {reference: image.id for image in self.images for reference in image.references}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """Every selected target in build order, then what is gone from the spec."""
-
-    steps: tuple[Step, ...]
-
-    @property
-    def changed(self) -> bool:
-        """Whether applying the plan would do anything."""
-        return any(step.action not in {Action.KEEP, Action.FORGET} for step in self.steps)
-
-
 def depends_on_engine(plan: Plan) -> bool:
     """Whether the plan says something of what was built here that would be another thing for images of another engine."""
-    return any(reason.kind in {Kind.MISSING, Kind.NOT_OURS} for step in plan.steps for reason in step.reasons)
+    return any(reason.kind in {ReasonKind.MISSING, ReasonKind.NOT_OURS} for step in plan.steps for reason in step.reasons)
 
 
 def states(plan: Plan) -> Mapping[TargetName, frozenset[str]]:
@@ -195,7 +67,7 @@ def _states(step: Step) -> Iterator[str]:
         yield "retag"
     else:
         yield "stale"
-        yield from (kind.value for kind in (Kind.NEW, Kind.MISSING, Kind.PARENT) if kind in kinds)
+        yield from (kind.value for kind in (ReasonKind.NEW, ReasonKind.MISSING, ReasonKind.PARENT) if kind in kinds)
         # As in dbt: what is new has been modified, and what only stands on it has not (`state:modified+` takes it along).
         if step.action is not Action.CASCADE:
             yield "modified"
@@ -285,13 +157,13 @@ class _Planner:
             (image for image in images if image.label and (image.label.fingerprint, image.label.platform) == wanted), None
         )
         latest = match or self._latest(item, images)
-        reasons = tuple(sorted(self._reasons(item, latest, match), key=lambda reason: list(Kind).index(reason.kind)))
-        if any(reason.kind is not Kind.TAG for reason in reasons):
+        reasons = tuple(sorted(self._reasons(item, latest, match), key=lambda reason: list(ReasonKind).index(reason.kind)))
+        if any(reason.kind is not ReasonKind.TAG for reason in reasons):
             # What is built is tagged anyway.
-            reasons = tuple(reason for reason in reasons if reason.kind is not Kind.TAG)
+            reasons = tuple(reason for reason in reasons if reason.kind is not ReasonKind.TAG)
         action = self._action(reasons)
         if action.builds and (run := self.failed(item.name)):
-            reasons += (Reason(kind=Kind.FAILED_BEFORE, evidence=f"its last build failed: {_run_words(run)}"),)
+            reasons += (Reason(kind=ReasonKind.FAILED_BEFORE, evidence=f"its last build failed: {_run_words(run)}"),)
         keeps = action in {Action.KEEP, Action.RETAG}
         self.actions[item.name] = action
         self.ids[item.name] = match.id if match and keeps else None
@@ -311,17 +183,17 @@ class _Planner:
         kinds = {reason.kind for reason in reasons}
         if not kinds:
             return Action.KEEP
-        if kinds == {Kind.TAG}:
+        if kinds == {ReasonKind.TAG}:
             return Action.RETAG
-        if kinds == {Kind.PARENT}:
+        if kinds == {ReasonKind.PARENT}:
             return Action.CASCADE
-        return Action.CREATE if kinds & {Kind.NEW, Kind.MISSING} else Action.REBUILD
+        return Action.CREATE if kinds & {ReasonKind.NEW, ReasonKind.MISSING} else Action.REBUILD
 
     def _reasons(self, item: Wanted, latest: Image | None, match: Image | None) -> Iterator[Reason]:
         if item.name in self.forced:
-            yield Reason(kind=Kind.FORCED, evidence="asked for on the command line")
+            yield Reason(kind=ReasonKind.FORCED, evidence="asked for on the command line")
         if not self.observed.asked:
-            yield Reason(kind=Kind.NEW, evidence="offline: the engine was not asked")
+            yield Reason(kind=ReasonKind.NEW, evidence="offline: the engine was not asked")
             return
         yield from self._tag_reasons(item, match)
         if match is not None:
@@ -334,14 +206,14 @@ class _Planner:
         if latest is not None and latest.label is not None and (known is None or latest.label.platform == item.platform):
             yield from self._changes(item, latest)
         elif known is not None and self.observed.is_another_engine(known.engine):
-            yield Reason(kind=Kind.NEW, evidence="no image of this target on this engine; it was built on another one")
+            yield Reason(kind=ReasonKind.NEW, evidence="no image of this target on this engine; it was built on another one")
         elif known is not None:
             yield Reason(
-                kind=Kind.MISSING,
+                kind=ReasonKind.MISSING,
                 evidence=f"{unique_reference(item.image, item.facts.fingerprint)} was built here and is gone",
             )
         else:
-            yield Reason(kind=Kind.NEW, evidence="no image of this target is here")
+            yield Reason(kind=ReasonKind.NEW, evidence="no image of this target is here")
 
     def _latest(self, item: Wanted, images: Sequence[Image]) -> Image | None:
         """What a difference is explained against."""
@@ -357,7 +229,7 @@ class _Planner:
         if age > int(item.refresh[:-1]) * _SECONDS[item.refresh[-1]]:
             when = f"built {_age_words(age)} ago" if built else "nobody knows when it was built"
             place = item.place(f"targets.{item.name}.refresh")
-            yield Reason(kind=Kind.AGE, evidence=f"{when}, refresh: {item.refresh}", place=place)
+            yield Reason(kind=ReasonKind.AGE, evidence=f"{when}, refresh: {item.refresh}", place=place)
 
     def _tag_reasons(self, item: Wanted, match: Image | None) -> Iterator[Reason]:
         """Names for people that stand on something else than the image they should."""
@@ -365,9 +237,9 @@ class _Planner:
             reference = f"{item.image}:{tag}"
             image_id = self.references.get(reference)
             if match is not None and image_id is None:
-                yield Reason(kind=Kind.TAG, evidence=f"{reference} is missing")
+                yield Reason(kind=ReasonKind.TAG, evidence=f"{reference} is missing")
             elif match is not None and image_id != match.id and image_id is not None:
-                yield Reason(kind=Kind.TAG, evidence=f"{reference} is {_what(self.by_id.get(image_id), item, image_id)}")
+                yield Reason(kind=ReasonKind.TAG, evidence=f"{reference} is {_what(self.by_id.get(image_id), item, image_id)}")
 
     def _standing(self, item: Wanted, match: Image) -> Iterator[Reason]:
         """What an image with the right fingerprint stands on: a parent may have been made again, a local base replaced."""
@@ -375,18 +247,18 @@ class _Planner:
         if known is not None and known.image_id != match.id and not self.observed.is_another_engine(known.engine):
             reference = unique_reference(item.image, item.facts.fingerprint)
             evidence = f"{reference} is {short_id(match.id)}; what was built here is {short_id(known.image_id)}"
-            yield Reason(kind=Kind.NOT_OURS, evidence=evidence)
+            yield Reason(kind=ReasonKind.NOT_OURS, evidence=evidence)
         built_on = match.label.built_on if match.label else {}
         for parent in item.parents:
             if self.actions[parent].builds:
-                yield Reason(kind=Kind.PARENT, evidence=parent)
+                yield Reason(kind=ReasonKind.PARENT, evidence=parent)
             elif parent in built_on and self.ids[parent] and built_on[parent] != self.ids[parent]:
                 moved = f"{short_id(built_on[parent])} → {short_id(self.ids[parent] or '')}"
-                yield Reason(kind=Kind.PARENT, evidence=f"{parent} was built again: {moved}")
+                yield Reason(kind=ReasonKind.PARENT, evidence=f"{parent} was built again: {moved}")
         for base in item.bases:
             now = self.references.get(base)
             if base in built_on and now is not None and now != built_on[base]:
-                yield Reason(kind=Kind.BASE, evidence=f"{base} {short_id(built_on[base])} → {short_id(now)}")
+                yield Reason(kind=ReasonKind.BASE, evidence=f"{base} {short_id(built_on[base])} → {short_id(now)}")
 
     def _changes(self, item: Wanted, latest: Image) -> Iterator[Reason]:
         """Why the newest image's facts are not the wanted ones."""
@@ -394,14 +266,14 @@ class _Planner:
         if label is None:
             return
         if label.schema != SCHEMA:
-            yield Reason(kind=Kind.SCHEMA, evidence=f"fingerprint schema {label.schema} → {SCHEMA}")
+            yield Reason(kind=ReasonKind.SCHEMA, evidence=f"fingerprint schema {label.schema} → {SCHEMA}")
             return
         known = self.known.get((item.name, label.fingerprint))
         changed = {group for group in Group if label.groups.get(group.value) != item.facts.groups[group.value]}
         found = differences(known.facts, item.facts.facts) if known else ()
         if not changed:
             yield Reason(
-                kind=Kind.NOT_OURS, evidence="its label contradicts itself: fingerprint and facts do not belong together"
+                kind=ReasonKind.NOT_OURS, evidence="its label contradicts itself: fingerprint and facts do not belong together"
             )
         for group in Group:
             if group in changed:
@@ -418,20 +290,20 @@ class _Planner:
                 parent for parent in item.parents if self.actions[parent].builds
             ]
             for name in names or ["parents"]:
-                yield Reason(kind=Kind.PARENT, evidence=str(name))
+                yield Reason(kind=ReasonKind.PARENT, evidence=str(name))
         elif group is Group.DOCKERFILE:
             yield dockerfile_reason(item, known)
         elif group is Group.CONTEXT:
             details = tuple(f"{d.sign} {shown(d.label)}" for d in found)
             count = f"{len(found)} file{'s' if len(found) != 1 else ''}"
             listed = ", ".join(details[:5]) + (f" and {len(details) - 5} more" if len(details) > 5 else "")  # noqa: PLR2004
-            yield Reason(kind=Kind.CONTEXT, evidence=f"{count}: {listed}" if found else nothing, details=details)
+            yield Reason(kind=ReasonKind.CONTEXT, evidence=f"{count}: {listed}" if found else nothing, details=details)
         else:
             evidence = ", ".join(_value_change(d) for d in found) or nothing
             # What is gone has no place any more; it is where what came instead of it is.
             here = [d for d in found if d.new is not None] or found
             places = dict.fromkeys(place for d in here if (place := item.place(_key(item.name, d))))
-            yield Reason(kind=Kind(group.value), evidence=evidence, place=", ".join(places))
+            yield Reason(kind=ReasonKind(group.value), evidence=evidence, place=", ".join(places))
 
     def gone(self) -> tuple[Step, ...]:
         """Images of ours whose target the spec no longer has: a note, nothing is removed."""
@@ -447,13 +319,13 @@ class _Planner:
 def dockerfile_reason(item: Wanted, known: Known | None) -> Reason:
     """Whose doing a difference in the Dockerfile is: a template's, the spec's, or that of the workspace."""
     if known is None:
-        return Reason(kind=Kind.TEMPLATE, evidence="no record here: group only (Dockerfile instructions)")
-    kind, evidence, place = Kind.CONTEXT, "layout of the workspace", ""
+        return Reason(kind=ReasonKind.TEMPLATE, evidence="no record here: group only (Dockerfile instructions)")
+    kind, evidence, place = ReasonKind.CONTEXT, "layout of the workspace", ""
     if moved := _changed_keys(item.templates, known.templates):
-        kind, evidence = Kind.TEMPLATE, ", ".join(_included(item, name) for name in moved)
+        kind, evidence = ReasonKind.TEMPLATE, ", ".join(_included(item, name) for name in moved)
     elif keys := [key for key in _changed_keys(item.spec, known.spec) if key in known.spec or not key.startswith("tools.")]:
         tools = all(key.startswith(_TOOL_KEYS) for key in keys)
-        kind, evidence = Kind.TOOL if tools else Kind.SPEC, ", ".join(keys)
+        kind, evidence = ReasonKind.TOOL if tools else ReasonKind.SPEC, ", ".join(keys)
         place = ", ".join(dict.fromkeys(place for key in keys if (place := item.place(key))))
     details = tuple(map(shown, hunk_lines(tuple(hunks(known.facts, item.facts.facts)))))
     return Reason(kind=kind, evidence=evidence, details=details, place=place, is_dockerfile=True)
@@ -503,6 +375,8 @@ def preference(image: Image, platform: str, human: Collection[str | None]) -> tu
 
 
 _SECONDS = {"h": 3600, "d": 86400, "w": 7 * 86400}
+
+
 _FULL_DAYS = 2
 
 
@@ -516,17 +390,6 @@ def _run_words(run: str) -> str:
     """A run and the time in its name."""
     match = re.match(r"(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)", run)
     return f"run {run}, {match[1]}-{match[2]}-{match[3]} {match[4]}:{match[5]} UTC" if match else f"run {run}"
-
-
-def short_id(image_id: str) -> str:
-    """The part of an image id that people compare."""
-    return image_id.removeprefix("sha256:")[:12]
-
-
-def shown(text: str) -> str:
-    """A path, or whatever else others wrote, so that it can be printed on one line whatever characters it has."""
-    text = text.encode("utf-8", "backslashreplace").decode()
-    return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 _EMPTY = '""'

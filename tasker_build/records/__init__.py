@@ -1,0 +1,1 @@
+"""The record folder: what was built here, how runs went, and the Git revision they were of."""
