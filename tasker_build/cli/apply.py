@@ -25,9 +25,10 @@ from tasker_build.view.plan import plan_text
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from tasker_build.build.events import Event
+    from tasker_build.build.executor import Executor
     from tasker_build.cli import Settings
     from tasker_build.engine.api import Engine
-    from tasker_build.executor import Event, Executor
     from tasker_build.project import Project
 
 
@@ -113,7 +114,7 @@ def _build(
     project: Project, engine: DockerEngine, plan: Plan, *, jobs: int, fail_fast: bool, progress: str, to_stderr: bool
 ) -> tuple[Path, dict[str, Any]]:
     """Build what a plan says; returns the folder of the run and its summary."""
-    from tasker_build.executor import Executor  # noqa: PLC0415 - only what builds pays for it, here and below
+    from tasker_build.build.executor import Executor  # noqa: PLC0415 - only what builds pays for it, here and below
     from tasker_build.records.revision import git_revision  # noqa: PLC0415
     from tasker_build.view.apply import apply_document  # noqa: PLC0415
 
@@ -235,7 +236,7 @@ def _note_drift(project: Project) -> None:
 
 def _follow(executor: Executor, progress: str) -> list[Event]:
     """Run the executor, show its events, keep the ones that are results; an interrupt is told what is done, then goes on."""
-    from tasker_build.executor import Built, Failed, Kept, Retagged, Skipped  # noqa: PLC0415
+    from tasker_build.build.events import Built, Failed, Kept, Retagged, Skipped  # noqa: PLC0415
     from tasker_build.view.progress import ProgressView  # noqa: PLC0415
 
     terminal = sys.stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb"
@@ -262,7 +263,7 @@ def _follow(executor: Executor, progress: str) -> list[Event]:
 
 
 def _exit_code(events: Sequence[Event]) -> Exit:
-    from tasker_build.executor import Failed  # noqa: PLC0415
+    from tasker_build.build.events import Failed  # noqa: PLC0415
 
     failures = [event for event in events if isinstance(event, Failed)]
     if not failures:
@@ -272,7 +273,7 @@ def _exit_code(events: Sequence[Event]) -> Exit:
 
 def _verdict(plan: Plan, events: Sequence[Event], seconds: float, *, to_stderr: bool) -> None:
     """Say what came of it, failures in full and last."""
-    from tasker_build.executor import Built, Failed, Kept, Retagged, Skipped  # noqa: PLC0415
+    from tasker_build.build.events import Built, Failed, Kept, Retagged, Skipped  # noqa: PLC0415
     from tasker_build.view.progress import failure_text, seconds_text  # noqa: PLC0415
 
     counts = {kind: sum(isinstance(event, kind) for event in events) for kind in (Built, Retagged, Kept, Failed, Skipped)}

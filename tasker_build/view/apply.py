@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from tasker_build.executor import Built, Failed, Retagged, Skipped
+from tasker_build.build.events import Built, Failed, Retagged, Skipped
 from tasker_build.view.document import document, revision_data
 from tasker_build.view.plan import plan_data
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tasker_build.executor import Event
+    from tasker_build.build.events import Event
     from tasker_build.plan.words import Plan
 
 

@@ -6,12 +6,12 @@ import shutil
 import time
 from typing import TYPE_CHECKING, TextIO
 
-from tasker_build.executor import Built, Failed, Kept, Relinked, Retagged, Running, Skipped, Started
+from tasker_build.build.events import Built, Failed, Kept, Relinked, Retagged, Running, Skipped, Started
 from tasker_build.plan.words import short_id
 
 if TYPE_CHECKING:
-    from tasker_build.build import Failure
-    from tasker_build.executor import Event
+    from tasker_build.build.events import Event
+    from tasker_build.build.report import Failure
 
 HEARTBEAT = 60.0
 """Seconds of silence after which a pipe gets a line: CI systems end jobs that say nothing."""

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 import jsonschema
 import pytest
 
-from tasker_build.build import CompilerCache, Failure, StepResult
+from tasker_build.build.events import Built, Failed, Kept, Retagged, Skipped
+from tasker_build.build.report import CompilerCache, Failure, StepResult
 from tasker_build.cli import answer, db, env, run
 from tasker_build.cli.env import container_rows
 from tasker_build.commands import COMMANDS
 from tasker_build.engine.docker import DockerEngine
 from tasker_build.errors import Span
-from tasker_build.executor import Built, Failed, Kept, Retagged, Skipped
 from tasker_build.finding import Finding, Level, Price
 from tasker_build.lint import Result
 from tasker_build.plan.planner import Observed, make_plan
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from tasker_build.executor import Event
+    from tasker_build.build.events import Event
 
 FOLDER = REPOSITORY / "docs/schemas"
 STACK = "stacks: {s: {services: {base: {target: base, build_only: true}, one: {target: app}, two: {target: other}}}}\n"

@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from tasker_build.build.events import Built, Failed
+from tasker_build.build.executor import Executor
 from tasker_build.cli.planning import plan_project
-from tasker_build.executor import Built, Executor, Failed
 from tasker_build.plan.words import unique_reference
 from tasker_build.project import Project, host_platform
 

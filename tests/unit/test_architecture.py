@@ -28,8 +28,9 @@ RANK = {
             ["plan", "outline", "compiled", "output", "selector"],
             ["records"],
             ["project"],
-            ["build", "since"],
-            ["executor", "lint"],
+            ["since", "work.jobs"],
+            ["build", "lint"],
+            ["work"],
             ["view"],
             ["cli"],
         ]

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from tasker_build import build
-from tasker_build.build import BuildPaths, Progress, RunningBuild, step_results
+from tasker_build.build import process
+from tasker_build.build.process import BuildPaths, RunningBuild
+from tasker_build.build.report import step_results
+from tasker_build.build.stream import Progress
 from tasker_build.dockerfile import Composition
 from tasker_build.spec.model import TargetName
 
@@ -48,7 +50,7 @@ def step(name: str, started: str, **more: Any) -> dict[str, Any]:
 def test_a_step_that_another_build_has_begun_is_no_sign_of_a_lost_cache(
     monkeypatch: pytest.MonkeyPatch, started: str, lost: str | None
 ) -> None:
-    monkeypatch.setattr(build, "EVICTED_AFTER", 0.0)
+    monkeypatch.setattr(process, "EVICTED_AFTER", 0.0)
     assert running(step("[base__builder 2/3] RUN cook", started)).evicted_parent(APP) == lost
 
 

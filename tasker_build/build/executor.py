@@ -9,29 +9,24 @@ import selectors
 import signal
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
-from tasker_build.build import (
-    Failure,
-    RunningBuild,
-    compiler_cache,
-    explain_failure,
-    must_link_by_tag,
-    start_build,
-    step_results,
-)
+from tasker_build.build.events import Built, Failed, Kept, Relinked, Retagged, Running, Skipped, Started
+from tasker_build.build.process import RunningBuild, start_build
+from tasker_build.build.report import Failure, compiler_cache, explain_failure, step_results
 from tasker_build.dockerfile import STAGE_MARK
 from tasker_build.errors import BuildError, RefusedError, TaskerBuildError
 from tasker_build.graph import ancestors
 from tasker_build.plan.facts import stated_secrets
 from tasker_build.plan.words import Action, ReasonKind, Step
 from tasker_build.schedule import Schedule
+from tasker_build.work.jobs import must_link_by_tag
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from tasker_build.build import CompilerCache, StepResult
+    from tasker_build.build.events import Event
     from tasker_build.engine.api import Engine, Image
     from tasker_build.plan.words import Plan
     from tasker_build.project import Project
@@ -40,79 +35,6 @@ if TYPE_CHECKING:
 GRACE = 10.0
 """Seconds a child has to end after an interrupt before it is killed."""
 TICK = 0.2
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Kept:
-    """Nothing to do for a target."""
-
-    target: TargetName
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Retagged:
-    """Names for people moved to an image that was there."""
-
-    target: TargetName
-    references: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Started:
-    """A build began."""
-
-    target: TargetName
-    reasons: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Relinked:
-    """A parent's build cache is gone although its image is there: the child goes on from the image."""
-
-    target: TargetName
-    parent: TargetName
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Running:
-    """What runs now: target → (step, seconds); many a second, for terminals."""
-
-    builds: Mapping[TargetName, tuple[str, float]]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Built:
-    """A build ended well and its image was verified."""
-
-    target: TargetName
-    image_id: str
-    seconds: float
-    steps_run: int
-    steps_cached: int
-    steps: tuple[StepResult, ...] = ()  # its own and its parents'
-    compiler_cache: CompilerCache | None = None
-    as_before: bool | None = None  # where no step ran: the image is but for its label the one that it was to differ from
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Failed:
-    """A build did not."""
-
-    target: TargetName
-    failure: Failure
-    refused: bool = False
-    seconds: float = 0.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Skipped:
-    """A target that could not be built because of another."""
-
-    target: TargetName
-    because: TargetName
-
-
-Event: TypeAlias = Kept | Retagged | Started | Relinked | Running | Built | Failed | Skipped
 
 
 @dataclass(slots=True)
