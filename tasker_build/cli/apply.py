@@ -209,10 +209,9 @@ def _secrets(project: Project, plan: Plan) -> dict[str, Path]:
 
 def _adopt(project: Project, plan: Plan, engine: Engine) -> None:
     """Images that were built elsewhere, or whose record is gone, become known here: the next plan can name files then."""
-    identity = functools.cache(engine.identity)
-    for step in plan.steps:
-        if step.image_id and step.action in {Action.KEEP, Action.RETAG}:
-            project.records.adopt(project.wanted[step.target], step.image_id, identity)
+    kept = [step for step in plan.steps if step.image_id and step.action in {Action.KEEP, Action.RETAG}]
+    found = [(project.wanted[step.target], step.image_id) for step in kept if step.image_id]
+    project.records.adopt(found, functools.cache(engine.identity))
 
 
 def _limit_cargo(run: Path, jobs: int) -> dict[str, Path]:

@@ -10,7 +10,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Protocol
 
 from tasker_build.errors import RefusedError, SelectionError
-from tasker_build.plan.planner import Observed, depends_on_engine, make_plan, states
+from tasker_build.plan.planner import Observed, depends_on_engine, make_plan, records_needed, states
 from tasker_build.spec.names import TargetName
 
 if TYPE_CHECKING:
@@ -18,10 +18,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tasker_build.engine.api import Engine, Image
+    from tasker_build.plan.history import History
     from tasker_build.plan.saved import Asked, SavedPlan
+    from tasker_build.plan.wanted import Wanted
     from tasker_build.plan.words import Plan
     from tasker_build.project import Project
-    from tasker_build.records.records import KnownBuilds
     from tasker_build.since import States
 
 _MOST_MOVED = 60
@@ -62,27 +63,36 @@ def plan_observed(
     observed: Observed,
     selection: Sequence[str] = (),
     forced: Sequence[str] = (),
-    known: KnownBuilds | None = None,
 ) -> Plan:
-    """Plan a project with what was seen of an engine; records that somebody has read are not read again.
+    """Plan a project with what was seen of an engine: first read what the plan's reasons need, then make it of plain values.
 
     Raises:
         SelectionError: a selection that matches nothing.
     """
-    wanted = tuple(project.wanted.values())
+    wanted, history = read_for_plan(project, observed)
     selected = project.select(selection) if selection else frozenset(project.wanted)
     rebuild = project.select(forced) if forced else frozenset[TargetName]()
-    known = project.records.known(project.order) if known is None else known
     return make_plan(
         project.head.project,
         wanted,
         observed,
-        known=known,
+        history=history,
         selected=selected | rebuild,
         forced=rebuild,
-        failed=known.failed,
         now=time.time(),
     )
+
+
+def read_for_plan(project: Project, observed: Observed) -> tuple[Sequence[Wanted], History]:
+    """What the spec wants and what records know, with everything read that a plan's reasons need: nothing of what is kept."""
+    wanted, history = tuple(project.wanted.values()), project.records.history()
+    needed = frozenset(records_needed(project.head.project, wanted, observed, history.built)) & history.built.keys()
+    if not needed:
+        return wanted, history
+    names = frozenset(name for name, _ in needed)
+    builds = project.records.builds(names)
+    compared = [replace(item, facts=item.facts.read()) if item.name in names else item for item in wanted]
+    return compared, replace(history, records={key: builds[key] for key in needed if key in builds})
 
 
 def states_of(project: Project, builder: str | None = None) -> States:

@@ -15,7 +15,7 @@ from tasker_build.selector import asks_for_state
 from tasker_build.since import chosen
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from tasker_build.cli import Settings
     from tasker_build.plan.origin import Base
@@ -61,7 +61,7 @@ def command(settings: Settings, what: tuple[str, ...], steps: bool, form: str, v
         return _steps(project, name or _target(project, what[0]), form)
     if name is None and not _may_be_image(project, what[0]):
         _target(project, what[0])
-    situation = _situation(project)
+    situation = _situation(project, [name] if name else project.order)
     if name is not None:
         from tasker_build.plan.why import explain  # noqa: PLC0415
 
@@ -87,7 +87,7 @@ def _explain_all(project: Project, names: Sequence[str], form: str) -> None:
     from tasker_build.plan.why import explain  # noqa: PLC0415
     from tasker_build.view import why  # noqa: PLC0415
 
-    situation = _situation(project)
+    situation = _situation(project, names)
     found = [explain(name, situation) for name in project.order if name in names]
     _say(form, "\n\n".join(map(why.explanation_text, found)), why.explanations_data(found))
 
@@ -128,16 +128,20 @@ def _may_be_image(project: Project, word: str) -> bool:
     return ":" in word or looks_like_id(word) or word in map(project.spec.image_name, project.spec.targets.values())
 
 
-def _situation(project: Project) -> Situation:
+def _situation(project: Project, names: Iterable[str]) -> Situation:
+    """Everything that explanations of these targets draw on: reasons are followed to what they are built from, and no further."""
     from tasker_build.engine.docker import DockerEngine  # noqa: PLC0415
+    from tasker_build.graph import ancestors  # noqa: PLC0415
     from tasker_build.plan.planner import Observed  # noqa: PLC0415
     from tasker_build.plan.situation import Situation  # noqa: PLC0415
 
     wanted = project.wanted
     engine = DockerEngine.connect()
     observed = Observed(images=engine.images(), engine=engine.identity())
-    known = project.records.known(project.order)
-    plan = plan_observed(project, observed, known=known)
+    plan = plan_observed(project, observed)
+    asked = [name for name in project.order if name in names]
+    followed = {target for name in asked for target in (name, *ancestors(project.graph, name))}
+    records = project.records.builds(followed)
     lines = {
         name: (
             f"{project.spec.output}/{project.spec.targets[name].dockerfile}",
@@ -145,7 +149,7 @@ def _situation(project: Project) -> Situation:
         )
         for name, dockerfile in project.dockerfiles.items()
     }
-    return Situation(spec=project.spec, wanted=wanted, observed=observed, known=known, plan=plan, lines=lines)
+    return Situation(spec=project.spec, wanted=wanted, observed=observed, records=records, plan=plan, lines=lines)
 
 
 def _path(project: Project, one: str, other: str) -> tuple[tuple[str, ...], dict[tuple[str, str], tuple[str, str]]]:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tasker_build.engine.api import Image
-    from tasker_build.plan.planner import Known
+    from tasker_build.plan.history import BuildRecord
     from tasker_build.plan.situation import Situation, Standing
 
 
@@ -26,7 +26,7 @@ class Origin:
     verdict: str
     current: bool  # it is what the spec asks for now
     stands_on: tuple[Standing, ...]
-    known: Known | None
+    record: BuildRecord | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +104,7 @@ def origin(image: Image, situation: Situation) -> Origin:
     if label is None:
         base = next((name for name, reference in situation.spec.bases.items() if _is_called(image, reference)), None)
         verdict = "it carries no label of ours" + (f"; it is the base `{base}`" if base else "")
-        return Origin(image=image, ours=False, verdict=verdict, current=False, stands_on=(), known=None)
+        return Origin(image=image, ours=False, verdict=verdict, current=False, stands_on=(), record=None)
     unique = f"{UNIQUE_TAG}{label.fingerprint[:12]}"
     name = next((name for name in situation.wanted if name == label.target), None)
     item = situation.wanted[name] if name is not None else None
@@ -121,8 +121,8 @@ def origin(image: Image, situation: Situation) -> Origin:
         verdict = "ours, of a target that the spec no longer has"
     else:
         verdict = "ours: its unique tag agrees with its label"
-    known = record_of(situation, name, image) if name is not None and mine else None
-    noted = situation.known.get((name, label.fingerprint)) if name is not None and mine and known is None else None
+    record = record_of(situation, name, image) if name is not None and mine else None
+    noted = situation.records.get((name, label.fingerprint)) if name is not None and mine and record is None else None
     if agrees and noted is not None and not situation.observed.is_another_engine(noted.engine):
         agrees, verdict = False, "not ours: it has our unique tag, but the image built here under that tag was another"
     return Origin(
@@ -131,5 +131,5 @@ def origin(image: Image, situation: Situation) -> Origin:
         verdict=verdict,
         current=bool(item and mine and agrees and item.facts.fingerprint == label.fingerprint),
         stands_on=standing(image, situation),
-        known=known,
+        record=record,
     )

@@ -12,24 +12,11 @@ from tasker_build.plan.words import Action, Plan, Reason, ReasonKind, Step, shor
 from tasker_build.spec.names import TargetName
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from tasker_build.engine.api import ImageLabel
-    from tasker_build.plan.facts import Fact
+    from tasker_build.plan.history import BuildKey, BuildRecord, BuiltImage, History
     from tasker_build.plan.wanted import Wanted
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Known:
-    """What a record here knows of one earlier build: it makes explanations finer and never decides."""
-
-    facts: tuple[Fact, ...]
-    templates: Mapping[str, str]
-    spec: Mapping[str, str]
-    image_id: str
-    run: str = ""  # the run that built it
-    engine: str = ""  # id of the engine that has it; "" in records of earlier versions
-    revision: str = ""  # Git commit of the workspace then, and UNCOMMITTED where that is not all; it is in no fingerprint
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,25 +66,23 @@ def make_plan(
     wanted: Sequence[Wanted],
     observed: Observed,
     *,
-    known: Mapping[tuple[TargetName, str], Known],
+    history: History,
     selected: frozenset[TargetName],
     forced: frozenset[TargetName] = frozenset(),
-    failed: Callable[[TargetName], str] = lambda _: "",
     now: float | None = None,
 ) -> Plan:
-    """Compare what the spec asks for with what the engine has.
+    """Compare what the spec asks for with what the engine has. Reads nothing: no file, no clock, no engine.
 
     Args:
         project: the spec's project; images of other projects are none of our business.
         wanted: every enabled target, parents before children.
         observed: the engine's images.
-        known: (target, fingerprint) → what a record here knows.
+        history: what records here know: all that `records_needed` names.
         selected: the targets asked for; stale ancestors of theirs are added and marked.
         forced: targets to build whatever their state.
-        failed: says the run in which a target's last build failed, "" where it did not.
         now: seconds since 1970; None: no image counts as too old.
     """
-    planner = _Planner(project, wanted, observed, known, forced, failed, now)
+    planner = _Planner(project, wanted, observed, history, forced, now)
     steps = {item.name: planner.step(item) for item in wanted}
     chosen = _with_stale_ancestors(wanted, steps, selected)
     listed = [steps[item.name] for item in wanted if item.name in chosen]
@@ -120,49 +105,80 @@ def _with_stale_ancestors(
     return frozenset(chosen)
 
 
+class _OurImages:
+    """The images of a project, by target: which one fits what is wanted, and which one a difference is explained against."""
+
+    def __init__(self, project: str, observed: Observed) -> None:
+        self.references = observed.names()
+        self.labelled: dict[str, list[tuple[Image, ImageLabel]]] = {}
+        for image in observed.images:
+            if image.label is not None and image.label.project == project:
+                self.labelled.setdefault(image.label.target, []).append((image, image.label))
+
+    def of(self, item: Wanted) -> Iterator[tuple[Image, ImageLabel]]:
+        """Images that are really ours: label and unique tag are there and agree."""
+        for image, label in self.labelled.get(item.name, ()):
+            if unique_reference(item.image, label.fingerprint) in image.references:
+                yield image, label
+
+    def match(self, item: Wanted) -> Image | None:
+        """The image that is what is wanted."""
+        wanted = (item.facts.fingerprint, item.platform)
+        return next((image for image, label in self.of(item) if (label.fingerprint, label.platform) == wanted), None)
+
+    def latest(self, item: Wanted) -> Image | None:
+        """What a difference is explained against."""
+        human = frozenset(self.references.get(f"{item.image}:{tag}") for tag in item.tags)
+        return max((image for image, _ in self.of(item)), key=lambda image: preference(image, item.platform, human), default=None)
+
+
+def records_needed(
+    project: str, wanted: Iterable[Wanted], observed: Observed, built: Mapping[BuildKey, BuiltImage]
+) -> Iterator[BuildKey]:
+    """The builds whose whole record `make_plan` explains something with: read these first, and give them to it.
+
+    What is kept needs none, so a plan with nothing to do reads none.
+    """
+    images = _OurImages(project, observed)
+    for item in wanted:
+        latest = None if images.match(item) else images.latest(item)
+        label = latest.label if latest else None
+        if label is not None and label.schema == SCHEMA and _is_explained(item, label, built):
+            yield item.name, label.fingerprint
+
+
+def _is_explained(item: Wanted, label: ImageLabel, built: Mapping[BuildKey, BuiltImage]) -> bool:
+    """Whether the plan compares facts with this image's: not when the very build that is wanted was here and is gone."""
+    return (item.name, item.facts.fingerprint) not in built or label.platform == item.platform
+
+
 class _Planner:
     def __init__(
         self,
         project: str,
         wanted: Sequence[Wanted],
         observed: Observed,
-        known: Mapping[tuple[TargetName, str], Known],
+        history: History,
         forced: frozenset[TargetName],
-        failed: Callable[[TargetName], str],
         now: float | None,
     ) -> None:
-        self.project, self.observed, self.known, self.forced = project, observed, known, forced
-        self.failed, self.now = failed, now
-        self.references = observed.names()
+        self.project, self.observed, self.history, self.forced, self.now = project, observed, history, forced, now
+        self.images = _OurImages(project, observed)
+        self.references = self.images.references
         self.by_id = {image.id: image for image in observed.images}
-        self.labelled: dict[str, list[tuple[Image, ImageLabel]]] = {}
-        for image in observed.images:
-            if image.label is not None and image.label.project == project:
-                self.labelled.setdefault(image.label.target, []).append((image, image.label))
         self.names = frozenset(item.name for item in wanted)
-        self.repositories = {item.name: item.image for item in wanted}
         self.actions: dict[TargetName, Action] = {}
         self.ids: dict[TargetName, str | None] = {}
 
-    def ours(self, target: str, repository: str) -> Iterator[Image]:
-        """Images that are really ours: label and unique tag are there and agree."""
-        for image, label in self.labelled.get(target, ()):
-            if unique_reference(repository, label.fingerprint) in image.references:
-                yield image
-
     def step(self, item: Wanted) -> Step:
-        images = list(self.ours(item.name, item.image))
-        wanted = (item.facts.fingerprint, item.platform)
-        match = next(
-            (image for image in images if image.label and (image.label.fingerprint, image.label.platform) == wanted), None
-        )
-        latest = match or self._latest(item, images)
+        match = self.images.match(item)
+        latest = match or self.images.latest(item)
         reasons = tuple(sorted(self._reasons(item, latest, match), key=lambda reason: list(ReasonKind).index(reason.kind)))
         if any(reason.kind is not ReasonKind.TAG for reason in reasons):
             # What is built is tagged anyway.
             reasons = tuple(reason for reason in reasons if reason.kind is not ReasonKind.TAG)
         action = self._action(reasons)
-        if action.builds and (run := self.failed(item.name)):
+        if action.builds and (run := self.history.failed.get(item.name)):
             reasons += (Reason(kind=ReasonKind.FAILED_BEFORE, evidence=f"its last build failed: {_run_words(run)}"),)
         keeps = action in {Action.KEEP, Action.RETAG}
         self.actions[item.name] = action
@@ -202,23 +218,18 @@ class _Planner:
             return
         if latest is not None:
             yield from self._age(item, latest)
-        known = self.known.get((item.name, item.facts.fingerprint))
-        if latest is not None and latest.label is not None and (known is None or latest.label.platform == item.platform):
-            yield from self._changes(item, latest)
-        elif known is not None and self.observed.is_another_engine(known.engine):
+        built = self.history.built.get((item.name, item.facts.fingerprint))
+        if latest is not None and latest.label is not None and _is_explained(item, latest.label, self.history.built):
+            yield from self._changes(item, latest.label)
+        elif built is not None and self.observed.is_another_engine(built.engine):
             yield Reason(kind=ReasonKind.NEW, evidence="no image of this target on this engine; it was built on another one")
-        elif known is not None:
+        elif built is not None:
             yield Reason(
                 kind=ReasonKind.MISSING,
                 evidence=f"{unique_reference(item.image, item.facts.fingerprint)} was built here and is gone",
             )
         else:
             yield Reason(kind=ReasonKind.NEW, evidence="no image of this target is here")
-
-    def _latest(self, item: Wanted, images: Sequence[Image]) -> Image | None:
-        """What a difference is explained against."""
-        human = frozenset(self.references.get(f"{item.image}:{tag}") for tag in item.tags)
-        return max(images, key=lambda image: preference(image, item.platform, human), default=None)
 
     def _age(self, item: Wanted, image: Image) -> Iterator[Reason]:
         """What is older than the target's `refresh` allows."""
@@ -243,10 +254,10 @@ class _Planner:
 
     def _standing(self, item: Wanted, match: Image) -> Iterator[Reason]:
         """What an image with the right fingerprint stands on: a parent may have been made again, a local base replaced."""
-        known = self.known.get((item.name, item.facts.fingerprint))
-        if known is not None and known.image_id != match.id and not self.observed.is_another_engine(known.engine):
+        built = self.history.built.get((item.name, item.facts.fingerprint))
+        if built is not None and built.image_id != match.id and not self.observed.is_another_engine(built.engine):
             reference = unique_reference(item.image, item.facts.fingerprint)
-            evidence = f"{reference} is {short_id(match.id)}; what was built here is {short_id(known.image_id)}"
+            evidence = f"{reference} is {short_id(match.id)}; what was built here is {short_id(built.image_id)}"
             yield Reason(kind=ReasonKind.NOT_OURS, evidence=evidence)
         built_on = match.label.built_on if match.label else {}
         for parent in item.parents:
@@ -260,17 +271,14 @@ class _Planner:
             if base in built_on and now is not None and now != built_on[base]:
                 yield Reason(kind=ReasonKind.BASE, evidence=f"{base} {short_id(built_on[base])} → {short_id(now)}")
 
-    def _changes(self, item: Wanted, latest: Image) -> Iterator[Reason]:
+    def _changes(self, item: Wanted, label: ImageLabel) -> Iterator[Reason]:
         """Why the newest image's facts are not the wanted ones."""
-        label = latest.label
-        if label is None:
-            return
         if label.schema != SCHEMA:
             yield Reason(kind=ReasonKind.SCHEMA, evidence=f"fingerprint schema {label.schema} → {SCHEMA}")
             return
-        known = self.known.get((item.name, label.fingerprint))
+        record = self.history.records.get((item.name, label.fingerprint))
         changed = {group for group in Group if label.groups.get(group.value) != item.facts.groups[group.value]}
-        found = differences(known.facts, item.facts.facts) if known else ()
+        found = differences(record.facts, item.facts.facts) if record else ()
         if not changed:
             yield Reason(
                 kind=ReasonKind.NOT_OURS, evidence="its label contradicts itself: fingerprint and facts do not belong together"
@@ -278,12 +286,12 @@ class _Planner:
         for group in Group:
             if group in changed:
                 rows = [d for d in found if d.group is group]
-                if group is Group.SPEC and known is None and label.platform != item.platform:
+                if group is Group.SPEC and record is None and label.platform != item.platform:
                     # The label itself says so much.
                     rows = [Difference(group=group, label="platform", old=label.platform, new=item.platform)]
-                yield from self._explain(item, group, rows, known)
+                yield from self._explain(item, group, rows, record)
 
-    def _explain(self, item: Wanted, group: Group, found: Sequence[Difference], known: Known | None) -> Iterator[Reason]:
+    def _explain(self, item: Wanted, group: Group, found: Sequence[Difference], record: BuildRecord | None) -> Iterator[Reason]:
         nothing = "no record here: group only"
         if group is Group.PARENT:
             names = [d.label for d in found if self.actions.get(d.label) is not None] or [  # type: ignore[call-overload]
@@ -292,7 +300,7 @@ class _Planner:
             for name in names or ["parents"]:
                 yield Reason(kind=ReasonKind.PARENT, evidence=str(name))
         elif group is Group.DOCKERFILE:
-            yield dockerfile_reason(item, known)
+            yield dockerfile_reason(item, record)
         elif group is Group.CONTEXT:
             details = tuple(f"{d.sign} {shown(d.label)}" for d in found)
             count = f"{len(found)} file{'s' if len(found) != 1 else ''}"
@@ -316,18 +324,18 @@ class _Planner:
         return tuple(Step(target=TargetName(name), action=Action.FORGET) for name in sorted(names))
 
 
-def dockerfile_reason(item: Wanted, known: Known | None) -> Reason:
+def dockerfile_reason(item: Wanted, record: BuildRecord | None) -> Reason:
     """Whose doing a difference in the Dockerfile is: a template's, the spec's, or that of the workspace."""
-    if known is None:
+    if record is None:
         return Reason(kind=ReasonKind.TEMPLATE, evidence="no record here: group only (Dockerfile instructions)")
     kind, evidence, place = ReasonKind.CONTEXT, "layout of the workspace", ""
-    if moved := _changed_keys(item.templates, known.templates):
+    if moved := _changed_keys(item.templates, record.templates):
         kind, evidence = ReasonKind.TEMPLATE, ", ".join(_included(item, name) for name in moved)
-    elif keys := [key for key in _changed_keys(item.spec, known.spec) if key in known.spec or not key.startswith("tools.")]:
+    elif keys := [key for key in _changed_keys(item.spec, record.spec) if key in record.spec or not key.startswith("tools.")]:
         tools = all(key.startswith(_TOOL_KEYS) for key in keys)
         kind, evidence = ReasonKind.TOOL if tools else ReasonKind.SPEC, ", ".join(keys)
         place = ", ".join(dict.fromkeys(place for key in keys if (place := item.place(key))))
-    details = tuple(map(shown, hunk_lines(tuple(hunks(known.facts, item.facts.facts)))))
+    details = tuple(map(shown, hunk_lines(tuple(hunks(record.facts, item.facts.facts)))))
     return Reason(kind=kind, evidence=evidence, details=details, place=place, is_dockerfile=True)
 
 

@@ -9,7 +9,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from tasker_build.engine.api import Image
-    from tasker_build.plan.planner import Known, Observed
+    from tasker_build.plan.history import BuildKey, BuildRecord
+    from tasker_build.plan.planner import Observed
     from tasker_build.plan.wanted import Wanted
     from tasker_build.plan.words import Plan
     from tasker_build.spec.model import Spec
@@ -23,7 +24,7 @@ class Situation:
     spec: Spec
     wanted: Mapping[TargetName, Wanted]
     observed: Observed
-    known: Mapping[tuple[TargetName, str], Known]
+    records: Mapping[BuildKey, BuildRecord]
     plan: Plan
     lines: Mapping[TargetName, tuple[str, Sequence[int]]] = field(default_factory=dict)  # Dockerfile, line of each instruction
 
@@ -57,6 +58,6 @@ def standing(image: Image, situation: Situation) -> tuple[Standing, ...]:
     return tuple(rows)
 
 
-def record_of(situation: Situation, name: TargetName, image: Image | None) -> Known | None:
-    known = situation.known.get((name, image.label.fingerprint)) if image and image.label else None
-    return known if known and image and known.image_id == image.id else None
+def record_of(situation: Situation, name: TargetName, image: Image | None) -> BuildRecord | None:
+    record = situation.records.get((name, image.label.fingerprint)) if image and image.label else None
+    return record if record and image and record.image_id == image.id else None

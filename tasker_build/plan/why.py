@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from tasker_build.engine.api import Image
     from tasker_build.plan.facts import Difference
-    from tasker_build.plan.planner import Known
+    from tasker_build.plan.history import BuildRecord
     from tasker_build.plan.situation import Situation, Standing
     from tasker_build.plan.wanted import Wanted
     from tasker_build.plan.words import Step
@@ -54,7 +54,7 @@ class Explanation:
     links: tuple[Link, ...]
     same: tuple[str, ...]  # what is not the cause
     against: Image | None  # the image it was compared with
-    known: Known | None  # the record of that image
+    record: BuildRecord | None  # the record of that image
     stands_on: tuple[Standing, ...]
 
 
@@ -71,7 +71,7 @@ def explain(name: TargetName, situation: Situation) -> Explanation:
         links=tuple(chain.links),
         same=same,
         against=against,
-        known=record_of(situation, name, against),
+        record=record_of(situation, name, against),
         stands_on=standing(against, situation) if against else (),
     )
 
@@ -141,8 +141,8 @@ class _Chain:
     def _moved(self, item: Wanted, against: Image) -> Iterator[tuple[TargetName, str]]:
         """Parents that had another fingerprint when the image was made."""
         label = against.label
-        known = self.situation.known.get((item.name, label.fingerprint)) if label else None
-        recorded = {fact.label: fact.value for fact in known.facts if fact.group is Group.PARENT} if known else {}
+        record = self.situation.records.get((item.name, label.fingerprint)) if label else None
+        recorded = {fact.label: fact.value for fact in record.facts if fact.group is Group.PARENT} if record else {}
         for name in item.parents:
             built_on = self.images.get(label.built_on.get(name, "")) if label else None
             old = recorded.get(name) or (built_on.label.fingerprint if built_on and built_on.label else "")
@@ -152,31 +152,31 @@ class _Chain:
     def _since(self, name: TargetName, old: str) -> tuple[tuple[Cause, ...], list[tuple[TargetName, str]]]:
         """What changed in a target since an older fingerprint of it."""
         item = self.situation.wanted[name]
-        known = self.situation.known.get((name, old))
-        if known is None:
+        record = self.situation.records.get((name, old))
+        if record is None:
             return (
                 Cause(kind=ReasonKind.PARENT, evidence=f"{old[:12]} → {item.facts.short}, no record here of what changed"),
             ), []
-        found = differences(known.facts, item.facts.facts)
+        found = differences(record.facts, item.facts.facts)
         causes = []
         for group in Group:
             rows = [row for row in found if row.group is group]
             if rows and group is Group.DOCKERFILE:
-                causes.append(self._cause(item, dockerfile_reason(item, known), None, known))
+                causes.append(self._cause(item, dockerfile_reason(item, record), None, record))
             elif rows and group is not Group.PARENT:
                 listed = ", ".join(f"{row.sign} {shown(row.label)}" for row in rows[:5]) + (" …" if len(rows) > 5 else "")  # noqa: PLR2004
-                causes.append(self._cause(item, Reason(kind=ReasonKind(group.value), evidence=listed), None, known))
+                causes.append(self._cause(item, Reason(kind=ReasonKind(group.value), evidence=listed), None, record))
         names = {str(parent): parent for parent in item.parents}
         parents = [(names[row.label], row.old) for row in found if row.group is Group.PARENT and row.label in names and row.old]
         return tuple(causes), parents
 
-    def _cause(self, item: Wanted, reason: Reason, against: Image | None, known: Known | None = None) -> Cause:
+    def _cause(self, item: Wanted, reason: Reason, against: Image | None, record: BuildRecord | None = None) -> Cause:
         """A reason with its place and all of its evidence."""
-        if known is None and against is not None and against.label is not None:
-            known = self.situation.known.get((item.name, against.label.fingerprint))
+        if record is None and against is not None and against.label is not None:
+            record = self.situation.records.get((item.name, against.label.fingerprint))
         details = reason.details
-        if known is not None:
-            old, new = known.facts, item.facts.facts
+        if record is not None:
+            old, new = record.facts, item.facts.facts
             if reason.is_dockerfile:
                 details = tuple(map(shown, hunk_lines(tuple(hunks(old, new)), self.situation.lines.get(item.name))))
             else:

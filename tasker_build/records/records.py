@@ -1,35 +1,44 @@
-"""Records under `.tasker-build/`: facts of earlier builds, run summaries, logs. They make explanations finer and decide nothing:
-the folder may be deleted at any time without one different build.
+"""Records under `.tasker-build/`: builds, run summaries, logs, and what was rendered. The folder may be deleted at any time.
+
+Of everything here one thing decides, as a guard: a unique tag that stands on another image than the one built here is not
+believed, and its target is built again. The rest only explains. Without the folder every image is believed whose label and unique
+tag agree.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from tasker_build.plan.facts import Fact, Group
-from tasker_build.plan.planner import Known
+from tasker_build.plan.history import BuildRecord, History
+from tasker_build.records.builds import (
+    UNREADABLE,
+    Index,
+    TargetRecords,
+    index_document,
+    index_row,
+    read_index,
+    read_target,
+    state_of,
+    target_document,
+)
 from tasker_build.spec.names import TargetName, slug
 from tasker_build.workspace import write_file
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
-    from pathlib import Path
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
+    from tasker_build.plan.history import BuildKey
     from tasker_build.plan.wanted import Wanted
 
-
 FOLDER = ".tasker-build"
-
-
-KEPT_FACTS = 8
-
-
+KEPT_BUILDS = 8
 KEPT_RUNS = 20
+_INDEX = "builds.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,27 +47,47 @@ class Records:
 
     folder: Path
 
-    def known(self, names: Sequence[TargetName]) -> KnownBuilds:
-        """What earlier builds of these targets were made from; what cannot be read is as if it were not there."""
-        return KnownBuilds(names, self._read)
+    def builds(self, names: Iterable[TargetName]) -> dict[BuildKey, BuildRecord]:
+        """Everything that is recorded of these targets' builds."""
+        return {(name, fingerprint): record for name in names for fingerprint, record in self._read(name).builds.items()}
+
+    def history(self) -> History:
+        """What a plan needs to know of every build here; without facts."""
+        rows = self._index().values()
+        return History(
+            built={(TargetName(row.target), fingerprint): image for row in rows for fingerprint, image in row.builds.items()},
+            failed={TargetName(row.target): row.failed for row in rows if row.failed},
+        )
 
     def _path(self, name: str) -> Path:
         return self.folder / "targets" / f"{slug(name)}.json"
 
-    def _read(self, name: TargetName) -> _Target:
+    def _read(self, name: TargetName) -> TargetRecords:
         try:
-            value: Any = json.loads(self._path(name).read_text())
-            if value["target"] != name:
-                return _Target({}, "")
-            return _Target({row["fingerprint"]: _known(row) for row in value["builds"]}, str(value.get("failed", "")))
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-            return _Target({}, "")
+            target, found = read_target(self._path(name))
+        except UNREADABLE:
+            return TargetRecords({}, "")
+        return found if target == name else TargetRecords({}, "")
+
+    def _index(self) -> Index:
+        """A row for each target's file as it is now: the index's where that is of this very file, else made of the file."""
+        kept, found = read_index(self.folder / _INDEX), Index()
+        try:
+            paths = [item.path for item in os.scandir(self.folder / "targets") if item.name.endswith(".json")]
+        except OSError:
+            return {}
+        for path in paths:
+            name = os.path.basename(path)
+            with suppress(*UNREADABLE):
+                now = state_of(path)
+                found[name] = kept[name] if name in kept and kept[name].file == now else index_row(*read_target(Path(path)), now)
+        return found
 
     def remember(self, wanted: Wanted, image_id: str, *, run: str = "", revision: str = "", engine: str = "") -> None:
         """Note what a build was made from, the newest last; an earlier failure is none any more."""
-        known = self._read(wanted.name).builds
-        known.pop(wanted.facts.fingerprint, None)
-        known[wanted.facts.fingerprint] = Known(
+        builds = self._read(wanted.name).builds
+        builds.pop(wanted.facts.fingerprint, None)
+        builds[wanted.facts.fingerprint] = BuildRecord(
             facts=wanted.facts.facts,
             templates=wanted.templates,
             spec=wanted.spec,
@@ -67,31 +96,37 @@ class Records:
             revision=revision,
             engine=engine,
         )
-        self._write_target(wanted.name, known)
+        self._write_target(wanted.name, builds)
 
     def note_failure(self, name: TargetName, run: str) -> None:
         """Note the run in which a target could not be built."""
         self._write_target(name, self._read(name).builds, run)
 
-    def _write_target(self, name: TargetName, known: Mapping[str, Known], failed: str = "") -> None:
-        rows = [_row(fingerprint, item) for fingerprint, item in list(known.items())[-KEPT_FACTS:]]
-        self._write(self._path(name), {"target": name, "builds": rows} | ({"failed": failed} if failed else {}))
+    def _write_target(self, name: TargetName, builds: Mapping[str, BuildRecord], failed: str = "") -> None:
+        records, path = TargetRecords(dict(list(builds.items())[-KEPT_BUILDS:]), failed), self._path(name)
+        self._write(path, target_document(name, records))
+        index = self._index()
+        index[path.name] = index_row(name, records, state_of(path))
+        self._write(self.folder / _INDEX, index_document(index))
 
-    def adopt(self, wanted: Wanted, image_id: str, engine: Callable[[], str] = lambda: "") -> None:
-        """Note what an image that was there before this folder knew of it is made from: its label says it is this.
+    def adopt(self, found: Iterable[tuple[Wanted, str]], engine: Callable[[], str] = lambda: "") -> None:
+        """Note what images that were there before this folder knew of them are made from: their labels say it is this.
 
         Args:
-            wanted: what its label says it is.
-            image_id: its id.
-            engine: asks for the id of the engine that has it; only called for what is noted.
+            found: what each image's label says it is, and its id.
+            engine: asks for the id of the engine that has them; only called when something is noted.
         """
-        try:
-            text = self._path(wanted.name).read_text()
-        except OSError:
-            text = ""
-        # A record of its own is read as it is written here; nothing else in it could be this fingerprint.
-        if f'"{wanted.facts.fingerprint}"' not in text:
-            self.remember(wanted, image_id, engine=engine())
+        built = self.history().built
+        for wanted, image_id in found:
+            if (wanted.name, wanted.facts.fingerprint) not in built:
+                self.remember(wanted, image_id, engine=engine())
+        self._renew_index()
+
+    def _renew_index(self) -> None:
+        """Write the index of records that have none yet, or that another version of this tool has written."""
+        index = self._index()
+        if index != read_index(self.folder / _INDEX):
+            self._write(self.folder / _INDEX, index_document(index))
 
     def _write(self, path: Path, value: Any) -> None:
         self.make()
@@ -149,65 +184,5 @@ class Records:
             self._write(self.folder / "rendered.json", paths)
 
 
-class _Target(NamedTuple):
-    builds: dict[str, Known]  # by fingerprint
-    failed: str  # the run in which its last build failed
-
-
-class KnownBuilds(Mapping[tuple["TargetName", str], Known]):
-    """Builds by target and fingerprint; a target's file is read when it is asked for: a plan needs few of them."""
-
-    def __init__(self, names: Sequence[TargetName], read: Callable[[TargetName], _Target]) -> None:
-        self._names, self._reader = names, read
-        self._targets: dict[TargetName, _Target] = {}
-
-    def failed(self, name: TargetName) -> str:
-        """The run in which a target's last build failed; "" where it did not."""
-        return self._of(name).failed
-
-    def _of(self, name: TargetName) -> _Target:
-        if name not in self._targets:
-            self._targets[name] = self._reader(name)
-        return self._targets[name]
-
-    def _read(self, name: TargetName) -> Mapping[str, Known]:
-        return self._of(name).builds
-
-    def __getitem__(self, key: tuple[TargetName, str]) -> Known:
-        return self._read(key[0])[key[1]]
-
-    def __iter__(self) -> Iterator[tuple[TargetName, str]]:
-        return ((name, fingerprint) for name in self._names for fingerprint in self._read(name))
-
-    def __len__(self) -> int:
-        return sum(1 for _ in self)
-
-
 def _stays_below(path: str) -> bool:
     return not path.startswith("/") and ".." not in path.split("/")
-
-
-def _row(fingerprint: str, known: Known) -> dict[str, Any]:
-    return {
-        "fingerprint": fingerprint,
-        "image": known.image_id,
-        "run": known.run,
-        "engine": known.engine,
-        "revision": known.revision,
-        "spec": dict(known.spec),
-        "templates": dict(known.templates),
-        "facts": [[fact.group.value, fact.label, fact.value] for fact in known.facts],
-    }
-
-
-def _known(row: Mapping[str, Any]) -> Known:
-    facts = tuple(Fact(group=Group(group), label=str(label), value=str(value)) for group, label, value in row["facts"])
-    return Known(
-        facts=facts,
-        templates=dict(row["templates"]),
-        spec=dict(row["spec"]) if isinstance(row["spec"], dict) else {},  # one digest of all, in records of earlier versions
-        image_id=str(row["image"]),
-        run=str(row.get("run", "")),
-        engine=str(row.get("engine", "")),
-        revision=str(row.get("revision", "")),
-    )

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from tasker_build.engine.api import Image
+    from tasker_build.plan.history import BuildRecord
     from tasker_build.plan.judge import Guess, StepReport
     from tasker_build.plan.origin import Base, Origin
-    from tasker_build.plan.planner import Known
     from tasker_build.plan.situation import Standing
     from tasker_build.plan.why import Cause, Explanation, Link
 
@@ -37,7 +37,7 @@ def explanation_text(explanation: Explanation) -> str:
     image = explanation.against
     lines = [f"{step.action.value} {step.target} {_WOULD[step.action]}"]
     if step.action is Action.KEEP and image is not None:
-        lines[0] += f" since {_when(image, explanation.known)}: nothing it depends on changed"
+        lines[0] += f" since {_when(image, explanation.record)}: nothing it depends on changed"
     for link in explanation.links:
         lines += _link_lines(link)
     if explanation.same:
@@ -45,10 +45,10 @@ def explanation_text(explanation: Explanation) -> str:
     if image is None:
         lines.append("nothing to compare with: no image of this target is here")
     else:
-        known = explanation.known
+        record = explanation.record
         what = "image" if step.action in {Action.KEEP, Action.RETAG} else "compared with"
         fingerprint = image.label.fingerprint[:12] if image.label else ""
-        lines.append(f"{what} {short_id(image.id)}, fingerprint {fingerprint}, of {_when(image, known)}{_record_words(known)}")
+        lines.append(f"{what} {short_id(image.id)}, fingerprint {fingerprint}, of {_when(image, record)}{_record_words(record)}")
         lines += _standing_lines(explanation.stands_on)
     return "\n".join(map(shown, lines))
 
@@ -80,11 +80,11 @@ def _standing_lines(rows: Sequence[Standing]) -> Iterator[str]:
         yield f"  built on {row.name} {short_id(row.image_id)}{names}{now}"
 
 
-def _record_words(known: Known | None) -> str:
-    if known is None:
+def _record_words(record: BuildRecord | None) -> str:
+    if record is None:
         return "; no record of its build here"
-    run = f", run {known.run}" if known.run else ""
-    return run + _revision_words(known.revision)
+    run = f", run {record.run}" if record.run else ""
+    return run + _revision_words(record.revision)
 
 
 def _revision_words(revision: str) -> str:
@@ -92,11 +92,11 @@ def _revision_words(revision: str) -> str:
     return f", Git revision {commit[:12]}{rest}" if commit else ""
 
 
-def _when(image: Image, known: Known | None) -> str:
+def _when(image: Image, record: BuildRecord | None) -> str:
     """When an image was made. BuildKit gives one that came from its cache the time of that; a record knows better."""
     moment = datetime.fromtimestamp(image.created, UTC) if image.created else None
     with suppress(ValueError):
-        moment = datetime.strptime((known.run if known else "").partition("-")[0], "%Y%m%dT%H%M%S").replace(tzinfo=UTC)
+        moment = datetime.strptime((record.run if record else "").partition("-")[0], "%Y%m%dT%H%M%S").replace(tzinfo=UTC)
     return f"{moment:%Y-%m-%d %H:%M} UTC" if moment else "an unknown time"
 
 
@@ -127,7 +127,7 @@ def explanation_data(explanation: Explanation) -> dict[str, Any]:
             for link in explanation.links
         ],
         "not_the_cause": list(explanation.same),
-        "compared_with": _image_data(explanation.against, explanation.known) if explanation.against else None,
+        "compared_with": _image_data(explanation.against, explanation.record) if explanation.against else None,
         "built_on": [_standing_data(row) for row in explanation.stands_on],
     }
 
@@ -137,7 +137,7 @@ def explanations_data(explanations: Sequence[Explanation]) -> dict[str, Any]:
     return document("why") | {"kind": "targets", "targets": [explanation_data(row) for row in explanations]}
 
 
-def _image_data(image: Image, known: Known | None) -> dict[str, Any]:
+def _image_data(image: Image, record: BuildRecord | None) -> dict[str, Any]:
     label = image.label
     return {
         "id": image.id,
@@ -148,8 +148,8 @@ def _image_data(image: Image, known: Known | None) -> dict[str, Any]:
         "target": label.target if label else None,
         "platform": label.platform if label else None,
         "fingerprint": label.fingerprint if label else None,
-        "run": (known.run or None) if known else None,
-        **revision_data(known.revision if known else ""),
+        "run": (record.run or None) if record else None,
+        **revision_data(record.revision if record else ""),
     }
 
 
@@ -228,7 +228,7 @@ def origin_text(found: Origin, spec_files: Sequence[str]) -> str:
         f"  target       {label.target}  (project {label.project}, {', '.join(spec_files)})",
         f"  fingerprint  {label.fingerprint[:12]}, {current}",
         f"  platform     {label.platform}",
-        f"  made         {_when(image, found.known)}{_record_words(found.known)}",
+        f"  made         {_when(image, found.record)}{_record_words(found.record)}",
         *_standing_lines(found.stands_on),
     ]
     return "\n".join(map(shown, lines))
@@ -238,7 +238,7 @@ def origin_data(found: Origin, spec_files: Sequence[str]) -> dict[str, Any]:
     """The same as data."""
     return document("why") | {
         "kind": "image",
-        "image": _image_data(found.image, found.known),
+        "image": _image_data(found.image, found.record),
         "ours": found.ours,
         "verdict": found.verdict,
         "current": found.current,

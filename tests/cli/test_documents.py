@@ -22,6 +22,7 @@ from tasker_build.engine.docker import DockerEngine
 from tasker_build.errors import Span
 from tasker_build.finding import Finding, Level, Price
 from tasker_build.lint import Result
+from tasker_build.plan.history import History
 from tasker_build.plan.planner import Observed, make_plan
 from tasker_build.project import Project
 from tasker_build.spec.model import Suppression, TargetName
@@ -161,7 +162,7 @@ def test_what_came_of_each_target(here: Path, engine: Engine) -> None:
     project = Project.open([here / "stacks.yaml"])
     observed = Observed(images=engine.images())
     names = frozenset(project.order)
-    plan = make_plan("demo", tuple(project.wanted.values()), observed, known={}, selected=names, forced=names)
+    plan = make_plan("demo", tuple(project.wanted.values()), observed, history=History(), selected=names, forced=names)
     step = StepResult(target="base", name="RUN x", cached=False, seconds=1.23456)
     base, app, other = (TargetName(name) for name in ("base", "app", "other"))
     failure = Failure(message="no", step="RUN x", place="docker/app/Dockerfile:3", tail=("a", "b"), log="x.log")

@@ -243,7 +243,7 @@ class Machine(RuleBasedStateMachine):
         assert not [event for event in events if isinstance(event, Failed)]
         for step in plan.steps:
             if step.image_id and not step.action.builds:
-                project.records.adopt(project.wanted[step.target], step.image_id)
+                project.records.adopt([(project.wanted[step.target], step.image_id)])
         built = {event.target: event.image_id for event in events if isinstance(event, Built)}
         assert set(built) == predicted, "the plan says what apply does"
         assert plan.changed or self.names() == before

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+from dataclasses import replace
 from hashlib import sha256
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
@@ -66,22 +67,23 @@ class Stack:
     def why(self, name: str) -> str:
         project = Project.open([self.root / "stacks.yaml"])
         observed = Observed(images=self.engine.images())
-        known = project.records.known(project.order)
+        records = project.records.builds(project.order)
         every = frozenset(project.order)
         plan = make_plan(
             project.spec.project,
             tuple(project.wanted.values()),
             observed,
-            known=known,
+            history=replace(project.records.history(), records=records),
             selected=every,
-            failed=known.failed,
             now=NOW,
         )
         lines = {
             target: (f"{WORK}/docker/{project.spec.targets[target].dockerfile}", [step.line for step in file.instructions])
             for target, file in project.dockerfiles.items()
         }
-        situation = Situation(spec=project.spec, wanted=project.wanted, observed=observed, known=known, plan=plan, lines=lines)
+        situation = Situation(
+            spec=project.spec, wanted=project.wanted, observed=observed, records=records, plan=plan, lines=lines
+        )
         return f"$ tasker-build why {name}\n{explanation_text(explain(TargetName(name), situation))}"
 
     def reference(self, name: str) -> str:

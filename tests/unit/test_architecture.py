@@ -24,7 +24,7 @@ RANK = {
             ["graph", "dockerfile", "cargo", "engine.api", "filestate"],
             ["closure", "quoting", "registry", "shell", "workspace"],
             ["duration", "schedule", "compose", "plan.facts", "context", "engine.memory", "chain", "cleanup", "tree"],
-            ["caching", "checksums", "lock", "plan.words", "plan.wanted", "render", "engine.docker"],
+            ["caching", "checksums", "lock", "plan.words", "plan.wanted", "plan.history", "render", "engine.docker"],
             ["plan", "outline", "compiled", "output", "selector"],
             ["records"],
             ["project"],

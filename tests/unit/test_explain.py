@@ -13,6 +13,7 @@ import pytest
 
 from tasker_build.errors import SelectionError
 from tasker_build.graph import dependency_path, path_to_any
+from tasker_build.plan.history import History
 from tasker_build.plan.judge import StepReport, judge_run, judge_steps, wrong_guesses
 from tasker_build.plan.origin import Origin, find_image, origin
 from tasker_build.plan.planner import Observed, make_plan
@@ -56,12 +57,13 @@ def engine(root: Path) -> TinyEngine:
 def situation(root: Path, engine: TinyEngine) -> Situation:
     project = Project.open([root / "stacks.yaml"])
     observed = Observed(images=engine.images())
-    known = project.records.known(project.order)
-    plan = make_plan("demo", tuple(project.wanted.values()), observed, known=known, selected=frozenset(project.order))
+    records = project.records.builds(project.order)
+    every = frozenset(project.order)
+    plan = make_plan("demo", tuple(project.wanted.values()), observed, history=History.of(records), selected=every)
     lines = {
         name: (f"docker/{name}/Dockerfile", [i.line for i in file.instructions]) for name, file in project.dockerfiles.items()
     }
-    return Situation(spec=project.spec, wanted=project.wanted, observed=observed, known=known, plan=plan, lines=lines)
+    return Situation(spec=project.spec, wanted=project.wanted, observed=observed, records=records, plan=plan, lines=lines)
 
 
 def why(root: Path, engine: TinyEngine, name: str) -> Explanation:
@@ -281,7 +283,7 @@ def test_an_older_image_is_ours_and_not_current(root: Path, engine: TinyEngine) 
     edit(root, "work/app/main.txt", "1", "2")
     found = come(root, engine, "demo-app:latest")
     assert (found.ours, found.current) == (True, False)
-    assert found.known is not None
+    assert found.record is not None
 
 
 def test_what_only_carries_our_label_is_not_ours(root: Path, engine: TinyEngine) -> None:

@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
+import builtins
+import os
+import socket
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tasker_build.cli.planning import plan_project, read_for_plan
 from tasker_build.engine.api import ImageLabel
 from tasker_build.engine.memory import MemoryEngine
 from tasker_build.plan.facts import SCHEMA, Fact, Facts, Group
-from tasker_build.plan.planner import Known, Observed, make_plan
+from tasker_build.plan.history import BuildKey, BuildRecord, History
+from tasker_build.plan.planner import Observed, make_plan
 from tasker_build.plan.wanted import Wanted
 from tasker_build.plan.words import Action, Plan, Step, unique_reference
+from tasker_build.project import Project
 from tasker_build.spec.model import TargetName
 from tasker_build.view.plan import plan_data, plan_text
+from tests.conftest import write_files
+from tests.unit.tiny import FILES, TinyEngine, build_all, edit
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 T = TargetName
 BASE = "debian:13"
@@ -33,7 +45,7 @@ class World:
 
     engine: MemoryEngine = field(default_factory=MemoryEngine)
     changes: dict[str, dict[str, str]] = field(default_factory=dict)
-    known: dict[tuple[TargetName, str], Known] = field(default_factory=dict)
+    known: dict[BuildKey, BuildRecord] = field(default_factory=dict)
     templates: dict[str, str] = field(default_factory=lambda: {"app.j2": "1"})
     spec_digest: str = "1"
     tags: tuple[str, ...] = ("latest",)
@@ -81,7 +93,7 @@ class World:
             references = [unique_reference(item.image, item.facts.fingerprint), *(f"{item.image}:{tag}" for tag in self.tags)]
             self.engine.put(f"{item.name}-{self.built}", references, replace(mark, **label), self.built)  # type: ignore[arg-type]
             if record:
-                self.known[item.name, item.facts.fingerprint] = Known(
+                self.known[item.name, item.facts.fingerprint] = BuildRecord(
                     facts=item.facts.facts,
                     templates=dict(self.templates),
                     spec={"targets.lone.vars": self.spec_digest},
@@ -99,7 +111,7 @@ class World:
             "demo",
             self.wanted(),
             Observed(images=self.engine.images()) if asked else Observed(asked=False),
-            known=self.known,
+            history=History.of(self.known),
             selected=frozenset(T(name) for name in selected or ("base", "app", "lone")),
             forced=frozenset(T(name) for name in forced),
         )
@@ -447,7 +459,7 @@ def test_names_that_are_not_utf_8_can_be_shown(world: World) -> None:
         "demo",
         [replace(item, facts=moved)],
         Observed(images=world.engine.images()),
-        known=world.known,
+        history=History.of(world.known),
         selected=frozenset([T("lone")]),
     )
     assert plan_text(plan, show_kept=False, details=False).encode()
@@ -457,7 +469,9 @@ def test_a_name_with_a_line_break_stays_on_its_line(world: World) -> None:
     item = next(item for item in world.wanted() if item.name == "lone")
     moved = Facts.of(iter([*item.facts.facts, Fact(group=Group.CONTEXT, label="a\n::error::b", value="1")]))
     observed = Observed(images=world.engine.images())
-    plan = make_plan("demo", [replace(item, facts=moved)], observed, known=world.known, selected=frozenset([T("lone")]))
+    plan = make_plan(
+        "demo", [replace(item, facts=moved)], observed, history=History.of(world.known), selected=frozenset([T("lone")])
+    )
     assert plan_text(plan, show_kept=False, details=True).count("\\n::error::b") == 2
 
 
@@ -473,3 +487,37 @@ def test_a_label_is_read_back_and_anything_else_is_none() -> None:
 
 def test_a_deeply_nested_label_is_none() -> None:
     assert ImageLabel.parse("[" * 100_000) is None
+
+
+def test_a_plan_reads_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root, engine = write_files(tmp_path / "checkout", FILES), TinyEngine()
+    build_all(engine, root)
+    edit(root, "work/app/main.txt", "1", "2")
+    edit(root, "tpl/other.j2", "RUN cat", "RUN ls && cat")
+    edit(root, "stacks.yaml", "FLAVOUR: plain", "FLAVOUR: spicy")
+    project = Project.open([root / "stacks.yaml"])
+    observed = Observed(images=engine.images(), engine=engine.identity())
+    wanted, history = read_for_plan(project, observed)
+    every = frozenset(project.order)
+
+    def refuse(*_: object, **__: object) -> NoReturn:
+        raise AssertionError("make_plan reads nothing")
+
+    with monkeypatch.context() as patch:
+        for place, names in ((builtins, ["open"]), (os, ["open", "stat", "lstat", "scandir"]), (socket, ["socket"])):
+            for name in names:
+                patch.setattr(place, name, refuse)
+        plan = make_plan("demo", wanted, observed, history=history, selected=every, now=2e9)
+    assert plan == plan_project(project, engine, ())
+    assert {step.target: kinds(plan, step.target) for step in plan.steps} == {
+        "base": [],
+        "app": ["context", "arg"],
+        "other": ["template"],
+    }
+
+
+def test_what_is_kept_needs_no_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root, engine = write_files(tmp_path / "checkout", FILES), TinyEngine()
+    build_all(engine, root)
+    monkeypatch.setattr("tasker_build.records.records.read_target", lambda path: pytest.fail(f"{path} was read"))
+    assert not plan_project(Project.open([root / "stacks.yaml"]), engine, ()).changed

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from tasker_build.plan.facts import Fact, Facts, Group
 from tasker_build.plan.wanted import Wanted
+from tasker_build.records import records as records_module
 from tasker_build.records.durations import durations, step_durations
-from tasker_build.records.records import KEPT_FACTS, KEPT_RUNS, Records
+from tasker_build.records.records import KEPT_BUILDS, KEPT_RUNS, Records
 from tasker_build.spec.model import TargetName
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def records(tmp_path: Path) -> Records:
 
 def test_what_was_remembered_is_known(records: Records) -> None:
     records.remember(wanted(), "sha256:1")
-    ((key, known),) = records.known([NAME]).items()
+    ((key, known),) = records.builds([NAME]).items()
     assert key == (NAME, wanted().facts.fingerprint)
     assert (known.facts, known.image_id, known.templates, known.spec) == (
         wanted().facts.facts,
@@ -57,24 +58,24 @@ def test_what_was_remembered_is_known(records: Records) -> None:
 
 
 def test_an_image_found_here_is_adopted_and_never_replaces_what_a_build_noted(records: Records) -> None:
-    records.adopt(wanted(), "sha256:found")
-    records.adopt(wanted(), "sha256:other")
-    (known,) = records.known([NAME]).values()
+    records.adopt([(wanted(), "sha256:found")])
+    records.adopt([(wanted(), "sha256:other")])
+    (known,) = records.builds([NAME]).values()
     assert known.image_id == "sha256:found"
 
 
 def test_nothing_is_known_before_anything_is_written_and_reading_writes_nothing(records: Records) -> None:
-    assert records.known([NAME]) == {}
+    assert records.builds([NAME]) == {}
     assert records.rendered() == frozenset()
     assert not records.folder.exists()
 
 
 def test_the_newest_builds_are_kept(records: Records) -> None:
-    for i in range(KEPT_FACTS + 3):
+    for i in range(KEPT_BUILDS + 3):
         records.remember(wanted(str(i)), f"sha256:{i}")
     records.remember(wanted("5"), "sha256:again")
-    ids = [known.image_id for known in records.known([NAME]).values()]
-    assert len(ids) == KEPT_FACTS
+    ids = [known.image_id for known in records.builds([NAME]).values()]
+    assert len(ids) == KEPT_BUILDS
     assert ids[-1] == "sha256:again"
     assert "sha256:0" not in ids
 
@@ -104,6 +105,47 @@ def test_the_oldest_runs_make_room(records: Records) -> None:
     assert json.loads((run / "summary.json").read_text()) == {"version": 1}
 
 
+def test_what_a_plan_needs_is_in_the_index(records: Records, monkeypatch: pytest.MonkeyPatch) -> None:
+    records.remember(wanted(), "sha256:1", engine="E")
+    records.note_failure(TargetName("web"), "run-1")
+    monkeypatch.setattr(records_module, "read_target", lambda path: pytest.fail(f"{path} was read"))
+    found = records.history()
+    assert found.built == {(NAME, wanted().facts.fingerprint): ("sha256:1", "E")}
+    assert found.failed == {"web": "run-1"}
+
+
+def test_records_without_an_index_are_read_until_an_apply_writes_one(records: Records) -> None:
+    records.remember(wanted(), "sha256:1")
+    before = records.history()
+    index = records.folder / "builds.json"
+    index.unlink()
+    assert records.history() == before
+    assert not index.exists(), "reading writes nothing"
+    records.adopt([])
+    assert index.exists()
+    assert records.history() == before
+
+
+def test_a_record_that_another_version_wrote_is_read_whatever_the_index_says(records: Records) -> None:
+    text = good(records)
+    damage(records, text.replace("sha256:1", "sha256:2"))
+    assert [image.image_id for image in records.history().built.values()] == ["sha256:2"]
+    (records.folder / "targets/deploy-api.json").unlink()
+    assert records.history().built == {}
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{}", "[]", '{"version": 1, "files": {"deploy-api.json": [1]}}', '{"version": 2, "files": 5}']
+)
+def test_a_damaged_index_counts_as_none(records: Records, text: str) -> None:
+    good(records)
+    before = records.history()
+    (records.folder / "builds.json").write_text(text)
+    assert records.history() == before
+    records.adopt([])
+    assert records.history() == before
+
+
 def good(records: Records) -> str:
     records.remember(wanted(), "sha256:1")
     return (records.folder / "targets/deploy-api.json").read_text()
@@ -123,9 +165,9 @@ def damage(records: Records, text: str) -> None:
 def test_a_damaged_record_counts_as_none_and_is_written_anew(records: Records, text: str) -> None:
     good(records)
     damage(records, text)
-    assert records.known([NAME]) == {}
+    assert records.builds([NAME]) == {}
     records.remember(wanted(), "sha256:2")
-    assert len(records.known([NAME])) == 1
+    assert len(records.builds([NAME])) == 1
 
 
 @pytest.mark.parametrize("key", ["fingerprint", "image", "facts", "templates", "spec", "target"])
@@ -139,28 +181,28 @@ def test_a_field_that_is_gone_or_of_another_type(records: Records, key: str, how
         row[key] = {"facts": [["nogroup", "a", "b"]], "templates": 5, "target": "other", "fingerprint": ["x"]}.get(key, row[key])
     damage(records, json.dumps(value))
     harmless = how == "wrong" and key in {"image", "spec"}
-    assert (records.known([NAME]) != {}) is harmless
+    assert (records.builds([NAME]) != {}) is harmless
 
 
 def test_the_record_of_another_target_is_not_taken(records: Records) -> None:
     records.remember(wanted(name=TargetName("deploy-api")), "sha256:1")
-    assert records.known([NAME]) == {}
+    assert records.builds([NAME]) == {}
 
 
 def test_bytes_that_are_no_text_and_folders_in_the_way(records: Records) -> None:
     good(records)
     path = records.folder / "targets/deploy-api.json"
     path.write_bytes(b"\xff\xfe\x00")
-    assert records.known([NAME]) == {}
+    assert records.builds([NAME]) == {}
     path.unlink()
     path.mkdir()
-    assert records.known([NAME]) == {}
+    assert records.builds([NAME]) == {}
 
 
 def test_a_deeply_nested_record_counts_as_none(records: Records) -> None:
     good(records)
     damage(records, "[" * 100_000)
-    assert records.known([NAME]) == {}
+    assert records.builds([NAME]) == {}
 
 
 @given(data=st.data())
@@ -169,7 +211,7 @@ def test_any_cut_or_flipped_record_is_none_or_a_record(data: st.DataObject, tmp_
     text = good(records)
     at = data.draw(st.integers(0, len(text) - 1))
     damage(records, data.draw(st.sampled_from([text[:at], text[:at] + "#" + text[at + 1 :], text[:at] + text[at + 1 :]])))
-    assert len(records.known([NAME])) <= 1
+    assert len(records.builds([NAME])) <= 1
 
 
 def run_of(records: Records, day: int, *rows: object) -> None:
