@@ -6,9 +6,12 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tasker_build.ecosystems import built_in
+from tasker_build.ecosystems.cargo import record as cargo
 from tasker_build.spec import model
-from tasker_build.spec.fields import Record, table
-from tasker_build.spec.model import KINDS, SPEC
+from tasker_build.spec.fields import ListOf, MapOf, Record
+from tasker_build.spec.kinds import KINDS
+from tasker_build.spec.model import spec_record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,7 +20,7 @@ PAGE = Path(__file__).parent / "reference.md"
 RECORDS = {
     "Top level": model.Spec,
     "`targets.NAME`": model.Target,
-    "`targets.NAME.cargo`": model.Cargo,
+    "`targets.NAME.cargo`": cargo.Cargo,
     "`targets.NAME.user`": model.User,
     "`healthcheck` of targets and services": model.Healthcheck,
     "`targets.NAME.secrets[]`": model.Secret,
@@ -25,11 +28,25 @@ RECORDS = {
     "`stacks.NAME.services.NAME`": model.Service,
     "`files.PATH`": model.FileSpec,
     "`toolchain`": model.Toolchain,
-    "`toolchain.sccache`": model.Sccache,
+    "`toolchain.sccache`": cargo.Sccache,
     "`sources`": model.Sources,
     "`contract.NAME`": model.Variable,
     "`suppress[]`": model.Suppression,
 }
+
+
+SPEC = spec_record(KINDS, built_in())
+
+
+def records(record: Record) -> Iterator[Record]:
+    """A record and all that stand in it."""
+    yield record
+    for _, row, _ in record.rows():
+        inner = row.type
+        while isinstance(inner, (MapOf, ListOf)):
+            inner = inner.value if isinstance(inner, MapOf) else inner.item
+        if isinstance(inner, Record):
+            yield from records(inner)
 
 
 def page() -> str:
@@ -49,14 +66,15 @@ def page() -> str:
         "",
         "| kind | template |",
         "|---|---|",
-        *(f"| `{kind}` | `{name}` |" for kind, name in KINDS.items()),
+        *(f"| `{kind.name}` | `{kind.template}` |" for kind in KINDS.values()),
     ]
     return "\n".join(lines) + "\n"
 
 
 def _rows(cls: type) -> Iterator[str]:
-    for name, row, required in table(cls):
-        nested = " (a record)" if isinstance(row.type, Record) and row.type is not SPEC else ""
+    record = next(record for record in records(SPEC) if record.cls is cls)
+    for name, row, required in record.rows():
+        nested = " (a record)" if isinstance(row.type, Record) else ""
         yield f"| `{name}` | {'required' if required else ''} | {row.doc}{nested} |"
 
 

@@ -14,7 +14,7 @@ from tasker_build.spec.names import secret_variable
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from tasker_build.closure import Closure
+    from tasker_build.ecosystems.closure import Closure
     from tasker_build.spec.model import Healthcheck, Service, Spec, Stack, Target
 
 OLDEST = (2, 22)

@@ -30,10 +30,9 @@ from tasker_build.workspace import Entry, Workspace
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
-    from tasker_build.cargo import CargoWorkspace
-    from tasker_build.closure import Closure
     from tasker_build.context import ContextPart
     from tasker_build.dockerfile import Dockerfile, Piece
+    from tasker_build.ecosystems.closure import Closure
     from tasker_build.errors import Span
     from tasker_build.graph import Graph
     from tasker_build.lock import Lock
@@ -262,18 +261,18 @@ class Project:
         return Workspace(self.root, self.head.ignore, self.head.output, remembers=True, tool=_digest_of([_tool()]))
 
     @functools.cached_property
-    def cargo(self) -> CargoWorkspace | None:
-        """The Cargo workspace, where there is one."""
-        from tasker_build.cargo import scan  # noqa: PLC0415
+    def models(self) -> Mapping[str, Any]:
+        """Ecosystem → what its manifests in the workspace say."""
+        from tasker_build.ecosystems.closure import scan_all  # noqa: PLC0415
 
-        return scan(self.workspace.paths, self.workspace.read)
+        return scan_all(self.spec.ecosystems, self.workspace.paths, self.workspace.read)
 
     @functools.cached_property
     def closures(self) -> Mapping[TargetName, Closure]:
         """What each target needs of the workspace."""
-        from tasker_build.closure import make_closures  # noqa: PLC0415
+        from tasker_build.ecosystems.closure import make_closures  # noqa: PLC0415
 
-        return make_closures(self.spec, self.cargo, self.workspace.paths)
+        return make_closures(self.spec, self.models, self.workspace.paths)
 
     @functools.cached_property
     def _template_texts(self) -> Mapping[str, tuple[str, str]]:
@@ -318,7 +317,7 @@ class Project:
             self.spec,
             self.templates,
             self.closures,
-            self.cargo,
+            self.models,
             self.workspace.paths,
             everything=everything,
             cache=TemplateCache(),
@@ -420,6 +419,7 @@ class Project:
 
     def _outlines(self) -> Iterator[Outline]:
         from tasker_build import dockerfile  # noqa: PLC0415
+        from tasker_build.ecosystems.closure import meanings_of  # noqa: PLC0415
         from tasker_build.plan import facts as plan_facts  # noqa: PLC0415
 
         paths = self.workspace.paths
@@ -443,7 +443,7 @@ class Project:
                 spec=self._spec_keys(target),
                 facts=tuple((group.value, label, value) for group, label, value in facts),
                 files=runs(places[path] for path in context),
-                meanings={path: plan_facts.manifest_meaning(self.workspace.read(path)) for path in manifests},
+                meanings=meanings_of(self.spec, target, manifests, self.workspace.read),
                 secrets=plan_facts.stated_secrets(target),
             )
 
@@ -494,7 +494,8 @@ class Project:
                 found |= keys
         for child in self.graph.successors(target.name):
             # What its children cook is in a builder's own Dockerfile.
-            found |= _keys(f"targets.{child}.cargo", self.spec.targets[child].cargo)
+            for ecosystem, selection in self.spec.targets[child].selections.items():
+                found |= _keys(f"targets.{child}.{ecosystem}", selection)
         return found
 
     @functools.cached_property
@@ -521,8 +522,8 @@ class Project:
         for name, target in self.spec.targets.items():
             found[f"targets.{name}"] = target.span
             found |= {f"targets.{name}.{key}": span for key, span in target.at.items()}
-            if target.cargo is not None:
-                found |= {f"targets.{name}.cargo.{key}": span for key, span in target.cargo.at.items()}
+            for ecosystem, selection in target.selected.items():
+                found |= {f"targets.{name}.{ecosystem}.{key}": span for key, span in selection.at.items()}
         bases = {
             f"bases.{reference.partition('@')[0]}": found.get(f"bases.{name}") for name, reference in self.spec.bases.items()
         }
@@ -582,7 +583,7 @@ def _add_leaves(found: dict[str, str], key: str, value: object) -> None:
         found[key] = _word_digest(value)
     elif is_dataclass(value) and not isinstance(value, type):
         for attribute, name in _keys_of(type(value)):
-            _add_leaves(found, f"{key}.{name}", getattr(value, attribute))
+            _add_leaves(found, f"{key}.{name}" if name else key, getattr(value, attribute))
     elif isinstance(value, Mapping):
         for name, part in value.items():
             _add_leaves(found, f"{key}.{name}", part)
@@ -601,8 +602,10 @@ def _plain(value: object) -> object:
 
 @functools.cache
 def _keys_of(kind: type[Any]) -> tuple[tuple[str, str], ...]:
-    """Attribute → key of the spec, for what counts in a record."""
-    return tuple((item.name, item.name.rstrip("_")) for item in fields(kind) if item.compare)
+    """Attribute → key of the spec, for what counts in a record; "": what it holds stands as keys of the record itself."""
+    return tuple(
+        (item.name, "" if "opening" in item.metadata else item.name.rstrip("_")) for item in fields(kind) if item.compare
+    )
 
 
 def _json_digest(value: object) -> str:

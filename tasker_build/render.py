@@ -22,9 +22,8 @@ from tasker_build.tree import draw_tree
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from tasker_build.cargo import CargoWorkspace
-    from tasker_build.closure import Closure
-    from tasker_build.spec.model import Cargo, FileSpec, Spec, Stack, Target, Tool
+    from tasker_build.ecosystems.closure import Closure
+    from tasker_build.spec.model import FileSpec, Spec, Stack, Target, Tool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +57,7 @@ def render(
     spec: Spec,
     templates: Mapping[str, TemplateText],
     closures: Mapping[TargetName, Closure],
-    cargo: CargoWorkspace | None,
+    models: Mapping[str, Any],
     paths: Sequence[str],
     *,
     everything: bool = True,
@@ -70,7 +69,7 @@ def render(
         spec: the spec.
         templates: name → template.
         closures: what each target needs.
-        cargo: the Cargo workspace, where there is one.
+        models: ecosystem → what its scan of the workspace found.
         paths: the files of the workspace.
         everything: False renders only what images are built from: all that a plan needs.
         cache: compiled templates; they take longer to compile than to render.
@@ -78,7 +77,7 @@ def render(
     Raises:
         TemplateError: a template that is missing, broken or asks for something the spec does not give it.
     """
-    renderer = _Renderer(spec, templates, closures, cargo, frozenset(paths))
+    renderer = _Renderer(spec, templates, closures, models, frozenset(paths))
     renderer.environment.bytecode_cache = cache
     return renderer.tree(everything=everything)
 
@@ -96,10 +95,10 @@ class _Renderer:
         spec: Spec,
         templates: Mapping[str, TemplateText],
         closures: Mapping[TargetName, Closure],
-        cargo: CargoWorkspace | None,
+        models: Mapping[str, Any],
         paths: frozenset[str],
     ) -> None:
-        self.spec, self.templates, self.closures, self.cargo, self.paths = spec, templates, closures, cargo, paths
+        self.spec, self.templates, self.closures, self.models, self.paths = spec, templates, closures, models, paths
         self.used: set[str] = set()
         self.problems: list[Problem] = []
         self.digests: dict[str, str] = {}
@@ -211,7 +210,10 @@ class _Renderer:
 
     def _common(self) -> dict[str, Any]:
         """What every template may ask for; made once, for no template can change it."""
-        return {
+        offered: dict[str, Any] = {}
+        for name, ecosystem in self.spec.ecosystems.items():
+            offered |= ecosystem.offers(self.spec, self.models.get(name))
+        return offered | {
             "spec": self.spec,
             "project": self.spec.project,
             "vars": dict(self.spec.vars),
@@ -258,9 +260,7 @@ class _Renderer:
             "images": [(argument(role), self._reference(name), name) for role, name in sorted(target.from_.items())],
             "closure": closure,
             "copies": self._copies,
-            "cargo": self.cargo,
             "siblings": self._siblings(target),
-            "selections": self._selections,
             "toolchain": self.spec.toolchain,
         }
 
@@ -288,21 +288,11 @@ class _Renderer:
         """The enabled targets that share a target's Dockerfile, itself included: each is a stage of it."""
         return self.sharing[target.dockerfile]
 
-    def _selections(self, target: Target) -> list[Cargo]:
-        """The distinct cargo selections of everything built from `target`: what it cooks, in the order of the spec."""
-        chosen: list[Cargo] = []
-        for other in self.spec.targets.values():
-            if other.enabled and other.cargo and target.name in other.from_.values() and other.cargo.packages:
-                same = [c for c in chosen if selection_flags(c) == selection_flags(other.cargo)]
-                chosen += [] if same else [other.cargo]
-        return chosen
-
     def _render(self, name: str, place: Span, context: Mapping[str, Any]) -> str:
         if name not in self.templates:
             known = nearest(name, self.templates)
             self.problems.append(Problem(code="T001", message=f"no template `{name}`", span=place, hints=known))
             return ""
-        context = {**context, "flags": selection_flags}
         try:
             return self.environment.get_template(name).render(context)
         except jinja2.TemplateNotFound as error:
@@ -354,17 +344,6 @@ def _copy_words(sources: Sequence[str], destination: str) -> str:
 def argument(role: str) -> str:
     """The build argument that names the image of a role: `builder` → `BUILDER_IMAGE`."""
     return f"{role.upper()}_IMAGE"
-
-
-def selection_flags(selection: Cargo) -> str:
-    """What cook and build are both told, so that every cooked dependency fits: profile, packages, features."""
-    words = ["--release" if selection.profile == "release" else f"--profile {selection.profile}"]
-    words += [f"-p {package}" for package in selection.packages]
-    if not selection.default_features:
-        words.append("--no-default-features")
-    if selection.features:
-        words.append(f"--features {','.join(selection.features)}")
-    return " ".join(words)
 
 
 _NAMED = re.compile(r"{%-?\s*(?:include|extends|import|from)\s+[\"']([^\"']+)")

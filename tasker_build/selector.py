@@ -21,7 +21,7 @@ from tasker_build.spec.names import at_version
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from tasker_build.closure import Closure
+    from tasker_build.ecosystems.closure import Closure
     from tasker_build.graph import Graph
     from tasker_build.spec.model import Spec, TargetName
 

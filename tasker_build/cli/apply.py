@@ -125,7 +125,7 @@ def _build(
     secrets = _secrets(project, plan)
     run = project.records.new_run()
     if click.get_current_context().get_parameter_source("jobs") is ParameterSource.COMMANDLINE:
-        secrets |= _limit_cargo(run, jobs)
+        secrets |= _limit_compilers(project, run, jobs)
     revision = git_revision(project.root)
     executor = Executor(project, engine, plan, jobs=jobs, run=run, secrets=secrets, fail_fast=fail_fast, revision=revision)
     events = _follow(executor, progress)
@@ -214,13 +214,12 @@ def _adopt(project: Project, plan: Plan, engine: Engine) -> None:
     project.records.adopt(found, functools.cache(engine.identity))
 
 
-def _limit_cargo(run: Path, jobs: int) -> dict[str, Path]:
-    """The build secret that says how many compilers cargo may start: for machines short of memory."""
-    from tasker_build.spec.model import CARGO_JOBS  # noqa: PLC0415
-
-    file = run / CARGO_JOBS
-    file.write_text(str(jobs))
-    return {CARGO_JOBS: file}
+def _limit_compilers(project: Project, run: Path, jobs: int) -> dict[str, Path]:
+    """The build secrets that say how many compilers a build may start: for machines short of memory."""
+    files = {one.jobs_secret: run / one.jobs_secret for one in project.spec.ecosystems.values() if one.jobs_secret}
+    for file in files.values():
+        file.write_text(str(jobs))
+    return files
 
 
 def _note_drift(project: Project) -> None:

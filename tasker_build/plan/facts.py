@@ -7,7 +7,6 @@ no engine.
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from dataclasses import dataclass, field
@@ -15,7 +14,7 @@ from enum import StrEnum
 from hashlib import sha256
 from itertools import groupby
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -182,17 +181,6 @@ def _texts(dockerfile: Dockerfile, pins: Mapping[str, str]) -> Sequence[str]:
             for i in chosen:
                 texts[i] = mention.sub(lambda _, reference=reference: reference, texts[i])  # type: ignore[misc]
     return texts
-
-
-def manifest_meaning(data: bytes) -> str:
-    """Digest of what a TOML file says; one that cannot be read counts by its bytes."""
-    import tomllib  # noqa: PLC0415 - likewise
-
-    try:
-        value: Any = tomllib.loads(data.decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError):
-        return sha256(data).hexdigest()
-    return sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, NamedTuple
 from tasker_build.errors import nearest
 from tasker_build.graph import build_graph, find_cycle
 from tasker_build.ignore import Ignore
-from tasker_build.spec.model import CARGO_KINDS, KINDS, STORES, Spec, Target, TargetName, human_tags, image_variable
+from tasker_build.spec.kinds import KINDS, Makes
+from tasker_build.spec.model import Spec, Target, TargetName, human_tags, image_variable
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
     from tasker_build.errors import Span
     from tasker_build.spec.fields import Reader
-    from tasker_build.spec.model import Sccache, Stack
+    from tasker_build.spec.model import Stack
 
 
 class Written(NamedTuple):
@@ -38,7 +39,8 @@ def check(spec: Spec, written: Written, reader: Reader) -> None:
         _check_target(spec, target, written, reader)
     for stack in spec.stacks.values():
         _check_stack(stack, written, reader)
-    _check_sccache(spec.toolchain.sccache, reader)
+    for ecosystem in spec.ecosystems.values():
+        reader.problems.extend(ecosystem.check(spec))
     for i, pattern in enumerate(spec.sources.ignore):
         _check_pattern(pattern, spec.sources.at.get(f"ignore.{i}", spec.sources.span), reader)
     for path, file in spec.files.items():
@@ -52,18 +54,6 @@ def check(spec: Spec, written: Written, reader: Reader) -> None:
         first = spec.targets[cycle[0]]
         role = next(role for role, name in first.from_.items() if name == cycle[1])
         reader.add("G001", f"dependency cycle: {' → '.join(cycle)}", first.at.get(f"from.{role}", first.span))
-
-
-def _check_sccache(sccache: Sccache, reader: Reader) -> None:
-    if sccache.mode == "remote" and "store" not in sccache.at:
-        reader.add(
-            "S009",
-            "a remote compiler cache needs a `store`",
-            sccache.at.get("mode", sccache.span),
-            f"one of: {', '.join(STORES)}",
-        )
-    if sccache.mode != "remote" and sccache.store is not None:
-        reader.add("S019", "a `store` is for a remote compiler cache", sccache.at["store"], "set `mode: remote`, or leave it out")
 
 
 def _check_pattern(pattern: str, place: Span, reader: Reader) -> None:
@@ -91,8 +81,10 @@ def _check_target(spec: Spec, target: Target, written: Written, reader: Reader) 
             reader.add("S015", f"unknown base or target `{name}` in targets.{target.name}.from", place, *hints)
         elif name in spec.targets and target.enabled and not spec.targets[name].enabled:  # type: ignore[index]
             reader.add("S017", f"target `{target.name}` needs `{name}`, which is not enabled", place)
-    if target.kind in CARGO_KINDS and "cargo" not in target.at:
-        reader.add("S009", f"target `{target.name}` lacks `cargo`: what should be built for it?", target.span)
+    for lacking in target.recipe.needs if target.recipe else ():
+        if lacking not in target.at:
+            why = "what should be built for it?" if lacking in target.selections else f"its kind {target.kind} needs it"
+            reader.add("S009", f"target `{target.name}` lacks `{lacking}`: {why}", target.span)
 
 
 def _check_stack(stack: Stack, written: Written, reader: Reader) -> None:
@@ -124,7 +116,7 @@ def _check_contract(spec: Spec, reader: Reader) -> None:
         return
     strange: dict[Span, str] = {}  # what several targets and services inherit is one mistake
     lacking: dict[Span, list[str]] = {}
-    programs = {name: target for name, target in spec.targets.items() if target.cargo is not None}
+    programs = {name: target for name, target in spec.targets.items() if target.selected}
     for target in programs.values():
         strange |= {target.at[f"env.{name}"]: name for name in target.env if name not in spec.contract}
     for stack in spec.stacks.values():
@@ -149,7 +141,7 @@ def _may_share(first: Target, other: Target) -> bool:
     if first is other:
         return True
     same = all(getattr(first, name) == getattr(other, name) for name in ("template_name", "from_", "context", "build_packages"))
-    return same and first.kind == "cargo-chef" and (first.stage or "builder") != (other.stage or "builder")
+    return same and first.makes is Makes.DEPENDENCIES and (first.stage or "builder") != (other.stage or "builder")
 
 
 def _check_unique(spec: Spec, reader: Reader) -> None:

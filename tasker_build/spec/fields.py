@@ -307,6 +307,7 @@ class Key:
 
     type: FieldType
     doc: str
+    default: Any = None  # of a row that stands in no class, see `opening`
 
 
 def key(type_: FieldType, doc: str, **options: Any) -> Any:
@@ -314,9 +315,20 @@ def key(type_: FieldType, doc: str, **options: Any) -> Any:
     return field(metadata={"key": Key(type_, doc)}, **options)
 
 
+def opening() -> Any:
+    """Declare the one field of a dataclass that holds the rows which `Record.more` adds: key → value."""
+    return field(default_factory=dict, metadata={"opening": True})
+
+
+@functools.cache
+def opening_of(cls: type) -> str | None:
+    """The field of a record that is declared by `opening`."""
+    return next((row.name for row in dataclasses.fields(cls) if "opening" in row.metadata), None)
+
+
 @functools.cache
 def table(cls: type) -> tuple[tuple[str, Key, bool], ...]:
-    """(Spec key, its Key, whether it is required) for each row of a record; a trailing `_` avoids Python's own words."""
+    """(Spec key, its Key, whether it is required) for each row of a class; a trailing `_` avoids Python's own words."""
     return tuple(
         (spec_key(row.name), row.metadata["key"], row.default is row.default_factory is dataclasses.MISSING)
         for row in dataclasses.fields(cls)
@@ -337,6 +349,23 @@ class Record:
     noun: str
     short: str | None = None
     open_keys: bool = False  # x-* keys are free
+    more: tuple[tuple[str, Key], ...] = ()  # rows that stand in no class: they fill the field that `opening` declares
+    instead: tuple[tuple[str, FieldType], ...] = ()  # other types for rows of the class
+
+    def rows(self) -> tuple[tuple[str, Key, bool], ...]:
+        """As `table`, with the rows and types that are this record's own."""
+        own = table(self.cls)
+        if not self.more and not self.instead:
+            return own
+        types = dict(self.instead)
+        rows = {name: (dataclasses.replace(row, type=types.get(name, row.type)), needed) for name, row, needed in own}
+        found: list[tuple[str, Key, bool]] = []
+        for item in dataclasses.fields(self.cls):
+            if "opening" in item.metadata:
+                found += [(name, row, False) for name, row in self.more]
+            elif (name := spec_key(item.name)) in rows:
+                found.append((name, *rows[name]))
+        return tuple(found)
 
     def read(self, node: Node, reader: Reader, where: str) -> Any:
         if self.short and not isinstance(node, MappingNode):
@@ -344,7 +373,7 @@ class Record:
             node = MappingNode(entries=((only, node),), span=node.span)
         if not isinstance(node, MappingNode):
             return reader.expected("a mapping", node, where)
-        rows = {name: (row, required) for name, row, required in table(self.cls)}
+        rows = {name: (row, required) for name, row, required in self.rows()}
         values, spans = self.read_keys(node, reader, where)
         missing = [name for name, (_, required) in rows.items() if required and node.get(name) is None]
         for lacking in missing:
@@ -355,12 +384,17 @@ class Record:
         if missing or any(value is BAD for value in values.values()):
             return BAD
         attributes = {row.name for row in dataclasses.fields(self.cls)}
-        arguments = {name if name in attributes else f"{name}_": value for name, value in values.items()}
+        more = {name for name, _ in self.more}
+        arguments: dict[str, Any] = {
+            name if name in attributes else f"{name}_": value for name, value in values.items() if name not in more
+        }
+        if (where_more := opening_of(self.cls)) is not None:
+            arguments[where_more] = {name: values.get(name, row.default) for name, row in self.more}
         return self.cls(**arguments, span=node.span, at=spans)
 
     def read_keys(self, node: MappingNode, reader: Reader, where: str) -> tuple[dict[str, Any], dict[str, Span]]:
         """Read what is there, BAD included, without asking whether it is complete."""
-        rows = {name: row for name, row, _ in table(self.cls)}
+        rows = {name: row for name, row, _ in self.rows()}
         values: dict[str, Any] = {}
         spans: dict[str, Span] = {}
         for name, value in node.entries:
@@ -373,7 +407,7 @@ class Record:
         return values, spans
 
     def schema(self) -> dict[str, Any]:
-        rows = list(table(self.cls))
+        rows = self.rows()
         described: dict[str, Any] = {
             "type": "object",
             "additionalProperties": False,

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from tasker_build.ecosystems import built_in
 from tasker_build.errors import Problem, SpecError, nearest
 from tasker_build.spec.check import Written, check
 from tasker_build.spec.fields import BAD, Raw, Reader
-from tasker_build.spec.model import CARGO_JOBS, SPEC, Secret, Spec, TargetName
+from tasker_build.spec.kinds import KINDS
+from tasker_build.spec.model import Secret, Spec, TargetName, spec_record
 from tasker_build.spec.nodes import MappingNode, Node, ScalarNode, SequenceNode, merge, parse
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
+    from tasker_build.ecosystems.api import Ecosystem
     from tasker_build.errors import Span
+    from tasker_build.spec.fields import Record
+    from tasker_build.spec.kinds import Kind
     from tasker_build.spec.model import Target
 
 
@@ -44,9 +48,11 @@ def load_nodes(documents: Sequence[Node]) -> Spec:
     reader.variables = _variables(root.get("vars"))
     reader.tables = _tables(root.get("vars"))
     root = _resolve(root, reader)
-    spec = SPEC.read(root, reader, "")
-    partial = spec if spec is not BAD else _best_effort(root, reader)
-    spec = _completed(partial)
+    ecosystems = built_in()
+    record = spec_record(KINDS, ecosystems)
+    spec = record.read(root, reader, "")
+    partial = spec if spec is not BAD else _best_effort(record, root, reader)
+    spec = _completed(partial, KINDS, ecosystems)
     written = Written(
         targets=_names(root, "targets"), bases=_names(root, "bases"), stacks=_names(root, "stacks"), services=_services(root)
     )
@@ -186,20 +192,26 @@ def _laid_over(node: Node, below: Sequence[Node]) -> Node:
     return node if result is None else merge(result, node)
 
 
-def _best_effort(root: MappingNode, reader: Reader) -> Spec:
+def _best_effort(record: Record, root: MappingNode, reader: Reader) -> Spec:
     """A Spec of whatever could be read, so that checks over the whole still find their mistakes in the same run."""
-    values, spans = SPEC.read_keys(root, Reader(reader.variables, reader.tables), "")
+    values, spans = record.read_keys(root, Reader(reader.variables, reader.tables), "")
     good: dict[str, Any] = {name: value for name, value in values.items() if value is not BAD}
     fallback: dict[str, Any] = {"version": 1, "project": "unnamed", "targets": {}}
     return Spec(**(fallback | good), span=root.span, at=spans)
 
 
-def _completed(spec: Spec) -> Spec:
-    """Give targets, stacks and services the names they have as keys, and cargo's targets the secrets that go with it."""
+def _completed(spec: Spec, kinds: Mapping[str, Kind], ecosystems: Mapping[str, Ecosystem]) -> Spec:
+    """Give targets, stacks and services the names they have as keys, and targets what goes with their kinds and ecosystems."""
+    defaults = {name: row.default for one in ecosystems.values() for name, row in one.settings}
+    toolchain = replace(spec.toolchain, settings={**defaults, **spec.toolchain.settings})
     targets = {
-        TargetName(name): replace(target, name=TargetName(name), secrets=_secrets(spec, target))
+        TargetName(name): replace(target, name=TargetName(name), recipe=kinds.get(target.kind or ""))
         for name, target in spec.targets.items()
     }
+    spec = replace(spec, targets=targets, toolchain=toolchain, ecosystems=ecosystems)
+    implied = {name: tuple(one.secrets(spec)) for name, one in ecosystems.items()}
+    targets = {name: replace(target, secrets=_secrets(target, implied)) for name, target in targets.items()}
+    tools = {name: reference for one in ecosystems.values() for name, reference in one.tools(spec).items()}
     stacks = {
         name: replace(
             stack,
@@ -208,10 +220,10 @@ def _completed(spec: Spec) -> Spec:
         )
         for name, stack in spec.stacks.items()
     }
-    return dataclasses.replace(spec, targets=targets, stacks=stacks)
+    return replace(spec, targets=targets, stacks=stacks, implied_tools=tools)
 
 
-def _secrets(spec: Spec, target: Target) -> tuple[Secret, ...]:
-    implied = (CARGO_JOBS, *spec.toolchain.sccache.secrets) if target.runs_cargo else ()
+def _secrets(target: Target, implied: Mapping[str, Sequence[str]]) -> tuple[Secret, ...]:
     known = {secret.id for secret in target.secrets}
-    return (*target.secrets, *(Secret(id=name, implied=True) for name in implied if name not in known))
+    more = dict.fromkeys(secret for name in target.ecosystems for secret in implied[name] if secret not in known)
+    return (*target.secrets, *(Secret(id=name, implied=True) for name in more))

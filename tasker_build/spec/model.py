@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping  # noqa: TC003 - dataclasses.fields reads the annotations
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tasker_build.errors import Span
 from tasker_build.spec.fields import (
@@ -25,9 +25,14 @@ from tasker_build.spec.fields import (
     Text,
     Value,
     key,
+    opening,
 )
 from tasker_build.spec.names import VERSION_TAG, at_version
 from tasker_build.spec.names import TargetName as TargetName  # noqa: PLC0414 - the names of what stands here
+
+if TYPE_CHECKING:
+    from tasker_build.ecosystems.api import Ecosystem
+    from tasker_build.spec.kinds import Kind, Makes
 
 NOWHERE = Span(file="", line=0, col=0)
 
@@ -49,31 +54,11 @@ _TAG = Text(r"[A-Za-z0-9_{][A-Za-z0-9_.{}-]{0,127}", "an image tag; `{version}` 
 _ENV = MapOf(Value(), ENV_NAME, "letters, digits and `_`, not starting with a digit", "environment variable")
 _ANY = MapOf(Raw(), r"[A-Za-z_][A-Za-z0-9_.-]*", "letters, digits, `_`, `.` and `-`")
 _LINES = Text(multiline=True)
-_VERSION = Text(r"[0-9]+\.[0-9]+\.[0-9]+", "an exact version")
 
 _TOOL = Text(
     r"(crate|wheel):[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?@[0-9][A-Za-z0-9.+-]*",
     "a program of one exact version: crate:NAME@VERSION or wheel:NAME@VERSION",
 )
-
-KINDS: Mapping[str, str] = {
-    "cargo-chef": "dockerfile/cargo-chef.Dockerfile.j2",
-    "rust-service": "dockerfile/rust-service.Dockerfile.j2",
-    "ruby-ffi": "dockerfile/ruby-ffi.Dockerfile.j2",
-    "python-pyo3": "dockerfile/python-pyo3.Dockerfile.j2",
-    "wasm-worker": "dockerfile/wasm-worker.Dockerfile.j2",
-    "postgres": "dockerfile/postgres.Dockerfile.j2",
-}
-"""A kind is a named recipe: its template. Language knowledge is in templates and in closure providers, nowhere else."""
-
-COOK = "cargo-chef"
-"""The kind that compiles dependencies only: what it reads are manifests."""
-
-CHEF = "cargo-chef"
-"""The tool that these cook with, by its name among `tools`."""
-
-CARGO_KINDS = frozenset(KINDS) - {COOK, "postgres"}
-"""Kinds that build packages of the workspace; a template of one's own does, too, when its target has `cargo`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,28 +92,6 @@ class Healthcheck:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cargo:
-    """What cargo builds for a target: one selection, used alike when dependencies are cooked and programs are built."""
-
-    packages: tuple[str, ...] = key(ListOf(Text(r"[A-Za-z0-9_-]+", "a cargo package name")), "cargo packages, `-p` each")
-    binaries: Mapping[str, str] = key(
-        MapOf(Text(r"[A-Za-z0-9._-]+", "a file name"), r"[A-Za-z0-9_-]+", "a cargo binary name", "binary"),
-        "cargo binary → its file name in the image",
-        default_factory=dict,
-    )
-    libraries: Mapping[str, str] = key(
-        MapOf(Text(r"[A-Za-z0-9._-]+", "a file name"), r"[A-Za-z0-9_]+", "a cargo library name", "library"),
-        "shared library that a package makes (crate type cdylib) → its file name in the image",
-        default_factory=dict,
-    )
-    features: tuple[str, ...] = key(ListOf(Text(r"[A-Za-z0-9_/+-]+", "a cargo feature")), "features to enable", default=())
-    default_features: bool = key(Boolean(), "false adds --no-default-features", default=True)
-    profile: str = key(Text(r"[a-z][a-z0-9_-]*", "a cargo profile name"), "cargo profile", default="release")
-    span: Span = field(compare=False, default=NOWHERE)
-    at: Mapping[str, Span] = field(compare=False, default_factory=dict, repr=False)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Secret:
     """A build secret: its id and whether the build needs it. Its value comes from the site, never from the spec."""
 
@@ -149,7 +112,7 @@ class Target:
     """One image the spec can build: a node of the graph."""
 
     name: TargetName = field(default=TargetName(""))
-    kind: str | None = key(Choice(tuple(KINDS)), "a named recipe: template and closure provider", default=None)
+    kind: str | None = key(Text(NAME), "a named recipe: template and closure provider", default=None)
     template: str | None = key(_PATH, "template of the Dockerfile, instead of the kind's", default=None)
     extends: tuple[str, ...] = key(
         ListOf(Text(_TARGET_PATTERN, _TARGET_RULE), single=True),
@@ -171,7 +134,8 @@ class Target:
         default_factory=dict,
     )
     stage: str | None = key(Text(r"[a-z][a-z0-9_.-]*", "a stage name"), "the stage that is the image", default=None)
-    cargo: Cargo | None = key(Record(Cargo, "a cargo selection"), "what cargo builds for this target", default=None)
+    selections: Mapping[str, Any] = opening()
+    """Ecosystem → what it builds for this target; None where the target says nothing of it. A key of the target each."""
     context: tuple[str, ...] = key(ListOf(_PATH), "further files or folders of the workspace that the image needs", default=())
     packages: tuple[str, ...] = key(ListOf(Text(r"[a-z0-9][a-z0-9.+:=~-]*", "a Debian package")), "runtime packages", default=())
     build_packages: tuple[str, ...] = key(
@@ -206,18 +170,36 @@ class Target:
         default_factory=dict,
     )
     vars: Mapping[str, Any] = key(_ANY, "values for the target's own template", default_factory=dict)
+    recipe: Kind | None = field(compare=False, default=None, repr=False)  # what the kind stands for
     span: Span = field(compare=False, default=NOWHERE)
     at: Mapping[str, Span] = field(compare=False, default_factory=dict, repr=False)
 
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            """Let templates ask for `target.ECOSYSTEM`, as the spec calls it."""
+            return _opened(self, "selections", name)
+
     @property
-    def runs_cargo(self) -> bool:
-        """Whether building it compiles Rust."""
-        return self.cargo is not None or self.kind == COOK or self.kind in CARGO_KINDS
+    def selected(self) -> Mapping[str, Any]:
+        """Ecosystem → what the target chooses to be built by it."""
+        return {name: selection for name, selection in self.selections.items() if selection is not None}
+
+    @property
+    def ecosystems(self) -> tuple[str, ...]:
+        """The ecosystems that building it has to do with; the first one says what it needs of the workspace."""
+        own = (self.recipe.ecosystem,) if self.recipe and self.recipe.ecosystem else ()
+        return tuple(dict.fromkeys((*self.selected, *own)))
+
+    @property
+    def makes(self) -> Makes | None:
+        """What its kind makes; None: it has no kind."""
+        return self.recipe.makes if self.recipe else None
 
     @property
     def template_name(self) -> str:
         """The template that renders the Dockerfile."""
-        return self.template or KINDS[self.kind or ""]
+        return self.template or (self.recipe.template if self.recipe else "")
 
     @property
     def dockerfile(self) -> str:
@@ -298,85 +280,19 @@ class FileSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Store:
-    """A place where compilers on several machines share what they made."""
-
-    env: Mapping[str, str]
-    secrets: Mapping[str, str]  # secret id → the variable that sccache reads it from
-
-
-STORES: Mapping[str, Store] = {
-    "github": Store(
-        env={"SCCACHE_GHA_ENABLED": "true", "ACTIONS_CACHE_SERVICE_V2": "on"},
-        secrets={"actions_results_url": "ACTIONS_RESULTS_URL", "actions_runtime_token": "ACTIONS_RUNTIME_TOKEN"},
-    ),
-    "s3": Store(env={}, secrets={"aws_access_key_id": "AWS_ACCESS_KEY_ID", "aws_secret_access_key": "AWS_SECRET_ACCESS_KEY"}),
-    "redis": Store(env={}, secrets={"sccache_redis_endpoint": "SCCACHE_REDIS_ENDPOINT"}),
-}
-
-CARGO_JOBS = "cargo_jobs"
-"""The build secret that limits cargo: a secret's value is not part of a step's cache key, so the limit rebuilds nothing."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sccache:
-    """A cache of single compiler results, for what a changed dependency leaves as it was."""
-
-    mode: str = key(
-        Choice(("off", "local", "remote")),
-        "off; local: a cache mount of the builder; remote: a store as well, which survives machines",
-        default="off",
-    )
-    store: str | None = key(Choice(tuple(STORES)), "where `remote` keeps results", default=None)
-    version: str = key(_VERSION, "version of the wheel", default="0.16.0")
-    sha256: tuple[str, ...] = key(
-        ListOf(Text(r"[0-9a-f]{64}", "a sha256 in hex")),
-        "digests of the wheel, one for each platform",
-        default=(
-            "0bc1d09991eec9f266f495920e669715906cf610a759d2685156e69f9fcde995",
-            "c0c14429fa782987f36ea19dc643da204b4f318c3e4fd4c2222a1be78ff6680c",
-        ),
-    )
-    size: str = key(Text(r"[0-9]+[KMGT]", "a size such as 2G"), "size of the cache mount", default="2G")
-    env: Mapping[str, str] = key(_ENV, "further settings of the store: bucket, region, key prefix", default_factory=dict)
-    span: Span = field(compare=False, default=NOWHERE)
-    at: Mapping[str, Span] = field(compare=False, default_factory=dict, repr=False)
-
-    @property
-    def enabled(self) -> bool:
-        """Whether compilers are wrapped at all."""
-        return self.mode != "off"
-
-    @property
-    def settings(self) -> Mapping[str, str]:
-        """The environment of the builder, complete or absent: a wrapper without its program breaks every cargo call."""
-        if not self.enabled:
-            return {}
-        store = STORES[self.store].env if self.mode == "remote" and self.store else {}
-        own = {
-            "RUSTC_WRAPPER": "sccache",
-            "SCCACHE_CACHE_SIZE": self.size,
-            "SCCACHE_DIR": "/var/cache/sccache",
-            # A socket of its own: with the host's network two builds would meet on one port.
-            "SCCACHE_SERVER_UDS": "/tmp/sccache.sock",  # noqa: S108 - inside a build container
-            "SCCACHE_IGNORE_SERVER_IO_ERROR": "1",
-        }
-        return {**own, **store, **self.env}
-
-    @property
-    def secrets(self) -> Mapping[str, str]:
-        """Build secret → the variable that hands it to sccache."""
-        return STORES[self.store].secrets if self.mode == "remote" and self.store else {}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Toolchain:
     """Versions of the tools that builds use."""
 
-    cargo_chef: str = key(_VERSION, "cargo-chef's version", default="0.1.78")
-    sccache: Sccache = key(Record(Sccache, "the compiler cache", short="mode"), "compiler cache", default=Sccache())
+    settings: Mapping[str, Any] = opening()
+    """What ecosystems let one choose: key → value."""
     span: Span = field(compare=False, default=NOWHERE)
     at: Mapping[str, Span] = field(compare=False, default_factory=dict, repr=False)
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            """Let templates ask for `toolchain.KEY`."""
+            return _opened(self, "settings", name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -464,7 +380,7 @@ class Spec:
         "name → further programs that builds fetch: `crate:NAME@VERSION` or `wheel:NAME@VERSION`; `lock` pins them by checksum",
         default_factory=dict,
     )
-    toolchain: Toolchain = key(Record(Toolchain, "the toolchain"), "versions of tools", default=Toolchain())
+    toolchain: Toolchain = key(Record(Toolchain, "the toolchain"), "versions of tools", default_factory=Toolchain)
     sources: Sources = key(Record(Sources, "the sources"), "what of the workspace counts", default=Sources())
     defaults: Mapping[str, Any] = key(
         MapOf(Raw(), "targets|services", "targets, services", "default"),
@@ -499,14 +415,15 @@ class Spec:
         ListOf(Record(Suppression, "a suppression")), "findings of `check` that are right as they are", default=()
     )
     tool_digests: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # of those that the lock pins
+    implied_tools: Mapping[str, str] = field(default_factory=dict)  # those that ecosystems ask for
+    ecosystems: Mapping[str, Ecosystem] = field(compare=False, default_factory=dict, repr=False)
     span: Span = field(compare=False, default=NOWHERE)
     at: Mapping[str, Span] = field(compare=False, default_factory=dict, repr=False)
 
     @property
     def all_tools(self) -> Mapping[str, str]:
-        """Name → reference of every tool: those of `tools`, and the one that dependencies are cooked with."""
-        cooks = any(target.kind == COOK for target in self.targets.values())
-        return {**({CHEF: f"crate:cargo-chef@{self.toolchain.cargo_chef}"} if cooks else {}), **self.tools}
+        """Name → reference of every tool: those of `tools`, and those that ecosystems bring with them."""
+        return {**self.implied_tools, **self.tools}
 
     def tool(self, name: str) -> Tool | None:
         """A tool by its name; None when the spec has no such tool."""
@@ -540,4 +457,26 @@ def image_variable(target: Target) -> str:
     return re.sub(r"[^A-Z0-9]+", "_", name).strip("_") + "_IMAGE"
 
 
-SPEC = Record(Spec, "the spec", open_keys=True)
+def _opened(value: Any, opened: str, name: str) -> Any:
+    """An attribute that a class has not, out of what fills its opening."""
+    # Not by attribute: while a copy is made there is nothing in it yet, and asking would go round in a circle.
+    held = {} if name.startswith("_") or name == opened else getattr(value, opened)
+    if name not in held:
+        raise AttributeError(f"{type(value).__name__} has no `{name}`", name=name, obj=value)
+    return held[name]
+
+
+def spec_record(kinds: Mapping[str, Kind], ecosystems: Mapping[str, Ecosystem]) -> Record:
+    """The field table of a whole spec, as far as kinds and ecosystems have a say in it."""
+    selections = tuple((name, one.selection) for name, one in ecosystems.items() if one.selection is not None)
+    settings = tuple(row for one in ecosystems.values() for row in one.settings)
+    target = Record(Target, "a target", more=selections, instead=(("kind", Choice(tuple(kinds))),))
+    return Record(
+        Spec,
+        "the spec",
+        open_keys=True,
+        instead=(
+            ("targets", MapOf(target, _TARGET_PATTERN, _TARGET_RULE, "target name")),
+            ("toolchain", Record(Toolchain, "the toolchain", more=settings)),
+        ),
+    )

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import Phase, event, example, given, settings
 from hypothesis import strategies as st
 
-from tasker_build.closure import Closure
+from tasker_build.ecosystems.closure import Closure
 from tasker_build.ignore import ALWAYS, Ignore, escape, within
 
 pytestmark = pytest.mark.engine

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tasker_build.cargo import scan, unknown_binary, unknown_package
+from tasker_build.ecosystems.cargo.workspace import scan, unknown_binary, unknown_package
 from tasker_build.errors import Span, SpecError
 from tests.conftest import problems_of
 
 if TYPE_CHECKING:
-    from tasker_build.cargo import CargoWorkspace
+    from tasker_build.ecosystems.cargo.workspace import CargoWorkspace
 
 HERE = Span(file="stacks.yaml", line=1, col=1)
 

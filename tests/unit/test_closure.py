@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasker_build.cargo import scan
-from tasker_build.closure import Closure, make_closures
+from tasker_build.ecosystems import built_in
+from tasker_build.ecosystems.closure import Closure, make_closures, scan_all
 from tasker_build.ignore import ALWAYS, Ignore
 from tasker_build.spec.model import TargetName
 from tests.conftest import HEAD, load_text, places, problems_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 FILES = {
     "Cargo.toml": '[workspace]\nmembers = ["app", "lib", "other"]\n',
@@ -46,10 +50,14 @@ targets:
 """
 
 
+def scanned(files: Mapping[str, str]) -> Mapping[str, object]:
+    return scan_all(built_in(), sorted(files), lambda path: files[path].encode())
+
+
 def closures(text: str = TARGETS, files: dict[str, str] | None = None) -> dict[str, Closure]:
     known = FILES if files is None else files
     paths = sorted(known)
-    found = make_closures(load_text(HEAD + text), scan(paths, lambda path: known[path].encode()), paths)
+    found = make_closures(load_text(HEAD + text), scanned(known), paths)
     return {str(name): closure for name, closure in found.items()}
 
 
@@ -151,7 +159,7 @@ def test_what_a_target_names_is_there_even_among_the_tests_of_a_package() -> Non
     """Tests are left out of a closure, unless the spec asks for some of their files."""
     files = FILES | {"app/tests/data/x.json": ""}
     spec = load_text(f"{HEAD}targets: {{app: {{kind: rust-service, cargo: {{packages: [app]}}, context: [app/tests/data]}}}}\n")
-    closure = make_closures(spec, scan(sorted(files), lambda path: files[path].encode()), sorted(files))[TargetName("app")]
+    closure = make_closures(spec, scanned(files), sorted(files))[TargetName("app")]
     kept = closure.files(sorted(files))
     assert "app/tests/data/x.json" in kept
     assert "app/tests/it.rs" not in kept
@@ -211,4 +219,4 @@ def test_an_exception_in_sources_ignore_is_refused() -> None:
 
 def test_target_names_are_keys() -> None:
     spec = load_text(f"{HEAD}targets: {{a: {{kind: postgres}}}}\n")
-    assert list(make_closures(spec, None, ())) == [TargetName("a")]
+    assert list(make_closures(spec, {}, ())) == [TargetName("a")]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tasker_build.closure import Closure, make_closures
 from tasker_build.compose import builders, stack_services, variables
 from tasker_build.dockerfile import parse, reaching
+from tasker_build.ecosystems.closure import Closure, make_closures
 from tasker_build.errors import SpecError
 from tasker_build.render import stamp_state, stamped
 from tasker_build.spec.load import load
@@ -94,10 +94,10 @@ def test_who_builds_a_target() -> None:
 
 def test_a_value_without_its_folder_is_a_mistake() -> None:
     paths = ("config/environments/production/a.toml", "config/environments/integration/a.toml")
-    make_closures(load([("s", STACK % b"production")]), None, paths)
-    make_closures(load([("s", STACK % b'"${ANY}"')]), None, paths)
+    make_closures(load([("s", STACK % b"production")]), {}, paths)
+    make_closures(load([("s", STACK % b'"${ANY}"')]), {}, paths)
     with pytest.raises(SpecError) as caught:
-        make_closures(load([("s", STACK % b"productoin")]), None, paths)
+        make_closures(load([("s", STACK % b"productoin")]), {}, paths)
     problem = caught.value.problems[0]
     assert (problem.code, problem.span is not None and problem.span.line) == ("W006", 12)
     assert "did you mean `production`?" in problem.hints[0]

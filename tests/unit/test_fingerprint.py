@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasker_build.plan.facts import Fact, Facts, Group, differences, hunk_lines, hunks, manifest_meaning
+from tasker_build.ecosystems.meaning import toml_meaning
+from tasker_build.plan.facts import Fact, Facts, Group, differences, hunk_lines, hunks
 from tasker_build.project import Project
 from tasker_build.spec.model import TargetName
 from tests.conftest import write_files
@@ -235,11 +236,11 @@ def test_signs_of_differences() -> None:
 
 
 def test_manifests_count_by_meaning() -> None:
-    base = manifest_meaning(b"a = 1\nb = [1, 2]\n")
-    assert manifest_meaning(b"# x\nb = [1,\n 2]\na=1") == base
-    assert manifest_meaning(b"a = 1\nb = [2, 1]\n") != base
-    assert manifest_meaning(b"a = 1.0\nb = [1, 2]\n") != base
-    assert manifest_meaning(b"broken") == manifest_meaning(b"broken") != manifest_meaning(b"broken ")
+    base = toml_meaning(b"a = 1\nb = [1, 2]\n")
+    assert toml_meaning(b"# x\nb = [1,\n 2]\na=1") == base
+    assert toml_meaning(b"a = 1\nb = [2, 1]\n") != base
+    assert toml_meaning(b"a = 1.0\nb = [1, 2]\n") != base
+    assert toml_meaning(b"broken") == toml_meaning(b"broken") != toml_meaning(b"broken ")
 
 
 def test_the_order_of_the_plan_is_that_of_the_graph(root: Path) -> None:

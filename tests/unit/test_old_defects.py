@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 import yaml
 
+from tasker_build.ecosystems.cargo.record import selection_flags
 from tasker_build.errors import SpecError
 from tasker_build.plan.facts import Group
 from tasker_build.project import Project
-from tasker_build.render import selection_flags
-from tasker_build.spec.model import CARGO_KINDS, TargetName
+from tasker_build.spec.kinds import Makes
+from tasker_build.spec.model import TargetName
 from tests.conftest import HEAD, REPOSITORY, load_text
 
 WORKSPACE = REPOSITORY / "examples/tasker"
@@ -65,18 +66,18 @@ def test_rows_that_have_to_be_run_are_run(row: str) -> None:
 
 
 def test_d01_programs_are_those_of_the_manifests(project: Project) -> None:
-    assert project.cargo is not None
+    assert project.models["cargo"] is not None
     programs: set[str] = set()
     for manifest in WORKSPACE.glob("**/Cargo.toml"):
         content = tomllib.loads(manifest.read_text())
         programs |= {row["name"] for row in content.get("bin", [])} | {content.get("package", {}).get("name", "")}
     for target in project.spec.targets.values():
-        assert set(target.cargo.binaries if target.cargo else ()) <= programs
+        assert set(selection.binaries if (selection := target.selected.get("cargo")) else ()) <= programs
 
 
 def test_d02_queries_are_checked_without_a_database(project: Project) -> None:
     for name, target in project.spec.targets.items():
-        if target.kind in CARGO_KINDS:
+        if "cargo" in target.ecosystems and target.makes is Makes.PROGRAMS:
             assert target.build_env["SQLX_OFFLINE"] == "true"
             assert any("/.sqlx/" in f"/{file}" for file in files_of(project, name)), name
         assert "DATABASE_URL" not in dockerfiles(project)[str(name)]
@@ -212,7 +213,10 @@ def test_d20_d37_everything_that_is_downloaded_is_pinned(project: Project) -> No
 def test_d21_the_compiler_cache_is_complete_or_absent() -> None:
     text = "\n".join(dockerfiles(Project.open([REPOSITORY / "stacks.yaml"])).values())
     assert "sccache" not in text.lower()
-    assert load_text(HEAD + "toolchain: {sccache: local}\ntargets: {}\n").toolchain.sccache.settings["RUSTC_WRAPPER"] == "sccache"
+    assert (
+        load_text(HEAD + "toolchain: {sccache: local}\ntargets: {}\n").toolchain.settings["sccache"].settings["RUSTC_WRAPPER"]
+        == "sccache"
+    )
     with pytest.raises(SpecError):
         load_text(HEAD + "toolchain: {sccache: remote}\ntargets: {}\n")
 
@@ -220,8 +224,8 @@ def test_d21_the_compiler_cache_is_complete_or_absent() -> None:
 def test_d22_cook_and_build_are_told_the_same(project: Project) -> None:
     texts = dockerfiles(project)
     for name, target in project.spec.targets.items():
-        if target.cargo and target.kind in CARGO_KINDS:
-            flags = selection_flags(target.cargo)
+        if "cargo" in target.selected and target.makes is Makes.PROGRAMS:
+            flags = selection_flags(target.selected["cargo"])
             assert f"cargo chef cook {flags} --locked" in texts[target.from_["builder"]], name
             built = re.search(r"(cargo|maturin) build .*", texts[str(name)])
             assert built
@@ -245,7 +249,7 @@ def test_d25_task_templates_are_in_the_images(project: Project) -> None:
     templates = {f"config/tasks/{path.name}" for path in (WORKSPACE / "config/tasks").glob("*.yaml")}
     assert len(templates) > 8
     for name, target in project.spec.targets.items():
-        if target.kind in CARGO_KINDS and target.command:
+        if "cargo" in target.ecosystems and target.makes is Makes.PROGRAMS and target.command:
             assert templates <= files_of(project, name), name
             # In what runs, and not only in what builds.
             last = dockerfiles(project)[str(name)].rpartition("\nFROM ")[2]

@@ -261,6 +261,6 @@ def test_fingerprints_are_those_of_what_the_manifests_said(tmp_path: Path, monke
         outcome(folder)
     replace("work/lib/Cargo.toml", '"lib"\n', '"lib"\n[[bench]]\nname = "b"\npath = "b.rs"\n')(folder)
     project = Project.open([folder / "stacks.yaml"])
-    assert project.cargo
+    assert project.models
     found = list(project.wanted.values())
     assert outcome(folder)[0] == found

@@ -337,7 +337,11 @@ def test_p21_labels(project: Project, stacks: dict[str, dict[str, Any]]) -> None
 
 
 def test_p22_the_compiler_cache_has_the_old_variables() -> None:
-    settings = load_text(HEAD + "toolchain: {sccache: {mode: remote, store: github}}\ntargets: {}\n").toolchain.sccache.settings
+    settings = (
+        load_text(HEAD + "toolchain: {sccache: {mode: remote, store: github}}\ntargets: {}\n")
+        .toolchain.settings["sccache"]
+        .settings
+    )
     assert (settings["RUSTC_WRAPPER"], settings["SCCACHE_GHA_ENABLED"], settings["SCCACHE_CACHE_SIZE"]) == (
         "sccache",
         "true",

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tasker_build.closure import make_closures
-from tasker_build.render import TemplateText, Tree, render, selection_flags, stamp_state, stamped
-from tasker_build.spec.model import Cargo, TargetName
+from tasker_build.ecosystems.cargo.record import Cargo, selection_flags
+from tasker_build.ecosystems.closure import make_closures
+from tasker_build.render import TemplateText, Tree, render, stamp_state, stamped
+from tasker_build.spec.model import TargetName
 from tests.conftest import HEAD, REPOSITORY, load_text, problems_of
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ PATHS = ("src/a.rs", "x/y.txt")
 def tree(templates: dict[str, str], text: str = SPEC) -> Tree:
     spec = load_text(text)
     texts = {name: TemplateText(text=body, file=f"templates/{name}") for name, body in templates.items()}
-    return render(spec, texts, make_closures(spec, None, PATHS), None, PATHS)
+    return render(spec, texts, make_closures(spec, {}, PATHS), {}, PATHS)
 
 
 def rendered(body: str, **more: str) -> str:
@@ -61,7 +62,7 @@ def test_paths_with_spaces_can_be_copied() -> None:
     texts = {
         "app.j2": TemplateText(text="{% for words in copies(closure.runtime) %}COPY {{ words }}\n{% endfor %}", file="app.j2")
     }
-    text = render(spec, texts, make_closures(spec, None, ["my file"]), None, ["my file"]).dockerfiles[TargetName("app")]
+    text = render(spec, texts, make_closures(spec, {}, ["my file"]), {}, ["my file"]).dockerfiles[TargetName("app")]
     assert "COPY my file" not in text
 
 

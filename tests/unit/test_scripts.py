@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tasker_build.spec.model import STORES
+from tasker_build.ecosystems.cargo.record import STORES
 from tasker_build.spec.names import secret_variable
 from tests.conftest import REPOSITORY
 

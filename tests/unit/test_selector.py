@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tasker_build.closure import make_closures
+from tasker_build.ecosystems.closure import make_closures
 from tasker_build.graph import build_graph
 from tasker_build.selector import select
 from tests.conftest import HEAD, load_text, problems_of
@@ -25,7 +25,7 @@ PATHS = ("config/a.toml", "src/lib.rs")
 
 def chosen(*words: str) -> list[str]:
     spec = load_text(SPEC)
-    return sorted(select(words, spec, build_graph(spec), make_closures(spec, None, PATHS)))
+    return sorted(select(words, spec, build_graph(spec), make_closures(spec, {}, PATHS)))
 
 
 ALL = ["build", "db", "deploy/api", "deploy/worker", "dev/api"]
@@ -101,13 +101,13 @@ def test_every_bad_word_is_reported() -> None:
 
 def test_a_tag_is_also_what_it_stands_for() -> None:
     spec = load_text(SPEC)
-    arguments = (spec, build_graph(spec), make_closures(spec, None, PATHS))
+    arguments = (spec, build_graph(spec), make_closures(spec, {}, PATHS))
     assert select(["tag:1.*"], *arguments, version="1.2") == set(ALL)
 
 
 def test_a_path_may_be_typed_from_another_folder() -> None:
     spec = load_text(SPEC)
-    arguments = (spec, build_graph(spec), make_closures(spec, None, PATHS))
+    arguments = (spec, build_graph(spec), make_closures(spec, {}, PATHS))
     located = {"here/src/lib.rs": "src/lib.rs", "src/lib.rs": "elsewhere"}.__getitem__
     assert select(["file:here/src/lib.rs"], *arguments, located=located) == {"deploy/worker"}
     assert select(["file:src/lib.rs"], *arguments, located=located) == {"deploy/worker"}, "the workspace's own names come first"
@@ -124,7 +124,7 @@ def test_a_path_may_be_typed_from_another_folder() -> None:
 )
 def test_a_state_that_there_is_not_is_an_error_whoever_asks(word: str, hint: str) -> None:
     spec = load_text(SPEC)
-    arguments = (spec, build_graph(spec), make_closures(spec, None, PATHS))
+    arguments = (spec, build_graph(spec), make_closures(spec, {}, PATHS))
     for states in (None, {name: frozenset({"new"}) for name in spec.targets}):
         (problem,) = problems_of(lambda states=states: select([word], *arguments, states, may_be_empty=True))  # type: ignore[misc]
         assert (problem.code, problem.message) == ("S034", f"`{word}` is no state")

@@ -16,7 +16,7 @@ from tasker_build.plan import facts, planner
 from tasker_build.plan.facts import SCHEMA, Group
 from tasker_build.plan.words import Action, ReasonKind
 from tasker_build.project import Project
-from tasker_build.spec.model import KINDS
+from tasker_build.spec.kinds import KINDS
 from tests.conftest import REPOSITORY
 from tests.fixtures import kinds
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import posixpath
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from tasker_build.cargo import CargoWorkspace, Package, unknown_binary, unknown_library, unknown_package
 from tasker_build.errors import Problem, SpecError, nearest
-from tasker_build.ignore import ALWAYS, Ignore, below, escape, within
-from tasker_build.spec.model import COOK, Target
+from tasker_build.ignore import ALWAYS, Ignore, below, escape
+from tasker_build.spec.model import Target
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from tasker_build.ecosystems.api import Ecosystem
     from tasker_build.spec.model import Service, Spec, TargetName
 
 
@@ -31,7 +31,8 @@ class Closure:
     """Patterns for what never counts in any closure of this workspace: its paths are known without what they match."""
     hidden: tuple[str, ...] = ()
     """Patterns for what lies in a folder above and is no part of this closure; they come after `ignore`."""
-    packages: tuple[Package, ...] = ()
+    packages: tuple[Any, ...] = ()
+    """What of the ecosystem's own parts it is made of."""
 
     @property
     def roots(self) -> tuple[str, ...]:
@@ -58,8 +59,34 @@ class Closure:
         )
 
 
-def make_closures(spec: Spec, cargo: CargoWorkspace | None, paths: Sequence[str]) -> Mapping[TargetName, Closure]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What an ecosystem may look at when it says what a target needs."""
+
+    spec: Spec
+    target: Target
+    model: Any  # what its scan of the workspace found
+    paths: Sequence[str]  # all files of the workspace, sorted
+    plain: Closure  # what the target itself names under `context`
+
+
+def scan_all(ecosystems: Mapping[str, Ecosystem], paths: Sequence[str], read: Callable[[str], bytes]) -> Mapping[str, Any]:
+    """Ecosystem → what its scan of the workspace found, where it found anything.
+
+    Raises:
+        SpecError: manifests with mistakes.
+    """
+    found = {name: one.scan(paths, read) for name, one in ecosystems.items()}
+    return {name: model for name, model in found.items() if model is not None}
+
+
+def make_closures(spec: Spec, models: Mapping[str, Any], paths: Sequence[str]) -> Mapping[TargetName, Closure]:
     """Compute the closure of every enabled target.
+
+    Args:
+        spec: the spec.
+        models: ecosystem → what its scan found.
+        paths: all files of the workspace, sorted.
 
     Raises:
         SpecError: packages, binaries or context paths that the workspace does not have.
@@ -69,11 +96,22 @@ def make_closures(spec: Spec, cargo: CargoWorkspace | None, paths: Sequence[str]
     ignore = (*ALWAYS, spec.output, *spec.sources.ignore)
     for name, target in spec.targets.items():
         if target.enabled:
-            closures[name] = _closure(spec, target, cargo, paths, ignore, problems)
+            closures[name] = _closure(spec, target, models, paths, ignore, problems)
     _check_values(spec, paths, problems)
     if problems:
         raise SpecError(problems)
     return closures
+
+
+def meanings_of(spec: Spec, target: Target, manifests: Iterable[str], read: Callable[[str], bytes]) -> Mapping[str, str]:
+    """Manifest → digest of what it says, for those of a target's closure of which only that counts."""
+    found: dict[str, str] = {}
+    for path in manifests:
+        said = (spec.ecosystems[name].meaning(path, read(path)) for name in target.ecosystems)
+        meaning = next((meaning for meaning in said if meaning is not None), None)
+        if meaning is not None:
+            found[path] = meaning
+    return found
 
 
 def _check_values(spec: Spec, paths: Sequence[str], problems: list[Problem]) -> None:
@@ -93,12 +131,7 @@ def _check_values(spec: Spec, paths: Sequence[str], problems: list[Problem]) -> 
 
 
 def _closure(
-    spec: Spec,
-    target: Target,
-    cargo: CargoWorkspace | None,
-    paths: Sequence[str],
-    ignore: tuple[str, ...],
-    problems: list[Problem],
+    spec: Spec, target: Target, models: Mapping[str, Any], paths: Sequence[str], ignore: tuple[str, ...], problems: list[Problem]
 ) -> Closure:
     context = [posixpath.normpath(path) for path in target.context]
     for i, path in enumerate(context):
@@ -107,70 +140,8 @@ def _closure(
             hint = "paths start at the workspace folder; ignored files do not count"
             problems.append(Problem(code="W004", message=f"nothing in the workspace at `{path}`", span=place, hints=(hint,)))
     plain = Closure(runtime=tuple(sorted(context)), ignore=ignore)
-    if target.kind != COOK and target.cargo is None:
+    if not target.ecosystems:
         return plain
-    if cargo is None:
-        message = f"target `{target.name}` needs a Cargo workspace, but there is no Cargo.toml in {spec.workspace}"
-        problems.append(Problem(code="W005", message=message, span=target.span))
-        return plain
-    cargo_files = (*cargo.root_files, *cargo.config_files)
-    if target.kind == COOK:
-        patched = tuple(path for folder in cargo.patched for path in cargo.sources(cargo.packages[folder], paths))
-        manifests = tuple(sorted({*cargo.manifests(), *cargo.config_files}))
-        sources = tuple(sorted({*(set(cargo.root_files) - set(manifests)), *patched}))
-        return Closure(manifests=manifests, sources=sources, ignore=ignore)
-    packages = _packages(target, cargo, problems)
-    own = {path for package in packages for path in cargo.sources(package, paths)}
-    declared = {posixpath.normpath(path) for package in packages for path in spec.sources.packages.get(package.name, ())}
-    copied = tuple(sorted({*cargo_files, *own, *declared}))
-    outside = {package.manifest for package in cargo.packages.values()} - {package.manifest for package in packages}
-    manifests = tuple(path for path in cargo.manifests() if path in outside or not within(path, copied))
-    return Closure(
-        manifests=manifests,
-        sources=copied,
-        runtime=plain.runtime,
-        ignore=ignore,
-        hidden=tuple(_hidden(cargo, packages, [*declared, *manifests, *plain.runtime], ignore)),
-        packages=packages,
-    )
-
-
-def _hidden(cargo: CargoWorkspace, packages: Sequence[Package], wanted: Sequence[str], ignore: tuple[str, ...]) -> Iterator[str]:
-    """Patterns for what lies in the folders of a closure's packages and is no part of it.
-
-    Outer packages come first: what one hides (a package inside it, its tests) a later exception may take back.
-    """
-    hidden: list[str] = []
-    back = False
-    for package in packages:
-        if within(package.folder, hidden):
-            back = True
-            yield f"!{escape(package.folder)}"
-        new = cargo.not_compiled(package)
-        hidden += new
-        yield from map(escape, new)
-    for path in sorted(wanted):
-        if within(path, hidden):
-            back = True
-            yield f"!{escape(path)}"
-    if back:
-        # What never counts must not come back with them.
-        yield from ignore
-
-
-def _packages(target: Target, cargo: CargoWorkspace, problems: list[Problem]) -> tuple[Package, ...]:
-    selection = target.cargo
-    if selection is None:
-        return ()
-    known = cargo.by_name()
-    places = [selection.at.get(f"packages.{i}", selection.span) for i in range(len(selection.packages))]
-    named = zip(selection.packages, places, strict=True)
-    problems.extend(unknown_package(name, cargo, place) for name, place in named if name not in known)
-    chosen = [known[name] for name in selection.packages if name in known]
-    made = {binary for package in chosen for binary in package.binaries}
-    strange = [binary for binary in selection.binaries if chosen and binary not in made]
-    problems.extend(unknown_binary(name, chosen, selection.at.get(f"binaries.{name}", selection.span)) for name in strange)
-    shared = {library for package in chosen for library in package.libraries}
-    strange = [library for library in selection.libraries if chosen and library not in shared]
-    problems.extend(unknown_library(name, chosen, selection.at.get(f"libraries.{name}", selection.span)) for name in strange)
-    return cargo.closure(package.name for package in chosen)
+    name = target.ecosystems[0]
+    asked = Asked(spec=spec, target=target, model=models.get(name), paths=paths, plain=plain)
+    return spec.ecosystems[name].closure(asked, problems)
