@@ -183,15 +183,6 @@ def _hashes(pin: ToolPin) -> tuple[str, ...]:
     return tuple(dict.fromkeys(pin.digests[platform].removeprefix("sha256:") for platform in sorted(pin.digests)))
 
 
-def unpinned(spec: Spec, lock: Lock) -> Spec:
-    """The spec as it was written: the other way round."""
-    bases = {
-        name: lock.bases[name].reference if name in lock.bases and lock.bases[name].image == image else image
-        for name, image in spec.bases.items()
-    }
-    return replace(spec, bases=bases, tool_digests={})
-
-
 def with_pins(lock: Lock, pins: Mapping[str, Pin], tools: Mapping[str, ToolPin] | None = None) -> Lock:
     """The lock with further or other pins; those of bases and tools that another overlay has stay."""
     return replace(lock, bases={**lock.bases, **pins}, tools={**lock.tools, **(tools or {})})

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from tasker_build.errors import Span
     from tasker_build.plan.facts import Facts, Row
+    from tasker_build.spec.model import Spec
     from tasker_build.spec.names import TargetName
     from tasker_build.workspace import Entry
 
@@ -31,6 +32,11 @@ class Head(NamedTuple):
     output: str
     templates: str | None
     ignore: tuple[str, ...]
+
+    @classmethod
+    def of(cls, spec: Spec) -> Head:
+        """The head of a spec."""
+        return cls(spec.project, spec.workspace, spec.output, spec.templates, spec.sources.ignore)
 
 
 class Outline(NamedTuple):

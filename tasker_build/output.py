@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-    from tasker_build.render import File, Tree
+    from tasker_build.rendered import File, Tree
 
 
 class State(StrEnum):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import posixpath
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -16,6 +16,7 @@ from tasker_build import compose
 from tasker_build.cleanup import Owned
 from tasker_build.errors import Problem, Span, TemplateError, nearest
 from tasker_build.quoting import FILTERS
+from tasker_build.rendered import File, Tree
 from tasker_build.spec.model import TargetName, image_variable
 from tasker_build.tree import draw_tree
 
@@ -32,25 +33,6 @@ class TemplateText:
 
     text: str
     file: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class File:
-    """One rendered file."""
-
-    text: str
-    mode: int = 0o644
-    template: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tree:
-    """Everything that was rendered."""
-
-    files: Mapping[str, File]  # by path below the output folder
-    dockerfiles: Mapping[TargetName, str]  # the text of each target's Dockerfile, its stamp included
-    templates: Mapping[TargetName, Mapping[str, str]] = field(default_factory=dict)  # template → digest, per target
-    included_by: Mapping[TargetName, Mapping[str, str]] = field(default_factory=dict)  # template → the one that asks for it
 
 
 def render(

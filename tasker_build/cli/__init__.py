@@ -79,7 +79,8 @@ class Settings:
 
     def project(self, version: str = "latest") -> Project:
         """Open the project."""
-        from tasker_build.project import DEFAULT_SPEC, Project  # noqa: PLC0415
+        from tasker_build.project import Project  # noqa: PLC0415
+        from tasker_build.spec.read import DEFAULT_SPEC  # noqa: PLC0415
 
         return Project.open(self.files or (Path(DEFAULT_SPEC),), version=version, workspace=self.workspace)
 

@@ -18,8 +18,8 @@ from tasker_build.cli.answer import format_option, say_document
 from tasker_build.cli.planning import check_words, chosen, plan_again, plan_project, read_plan, states_of
 from tasker_build.engine.docker import DockerEngine, buildx
 from tasker_build.errors import BuildError, Exit, Problem, RefusedError, SelectionError
+from tasker_build.plan.installation import site_secrets
 from tasker_build.plan.words import Action, Plan
-from tasker_build.project import site_secrets
 from tasker_build.view.plan import plan_text
 
 if TYPE_CHECKING:

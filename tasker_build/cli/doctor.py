@@ -15,7 +15,7 @@ from tasker_build.compose import OLDEST as OLDEST_COMPOSE
 from tasker_build.engine.docker import DockerEngine, buildx, compose
 from tasker_build.errors import Exit, TaskerBuildError
 from tasker_build.lint import find_program
-from tasker_build.project import DEFAULT_SPEC
+from tasker_build.spec.read import DEFAULT_SPEC
 from tasker_build.view.document import document
 
 if TYPE_CHECKING:

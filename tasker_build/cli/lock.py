@@ -25,12 +25,11 @@ from tasker_build.lock import (
     pinned,
     short,
     state_of,
-    unpinned,
     with_pins,
 )
-from tasker_build.project import lock_beside
 from tasker_build.records.durations import durations
 from tasker_build.registry import Registries, RegistryError, Trouble
+from tasker_build.spec.read import lock_beside
 from tasker_build.view.document import document
 from tasker_build.view.progress import seconds_text
 from tasker_build.workspace import write_file
@@ -69,16 +68,17 @@ def command(
     if offline and not check:
         raise click.UsageError("--offline goes with --check: pins come from a registry")
     project = settings.project()
-    spec = unpinned(project.spec, project.lock)
+    spec = project.written
     locker = _Locker(project.lock, _LocalBases.read(project.records), offline=offline)
     known = lockable(spec)
     names = _chosen({**known, **spec.all_tools}, bases)
     look = locker.check if check else locker.upgrade if upgrade else locker.add
     rows = [look(name, reference) for name, reference in names.items() if name in known] + list(_in_spec(spec, bases))
     rows = [replace(row, note=row.note or _lacking(spec, row)) for row in rows]
+    upgrades = _upgrades(rows) if check else {}
     rows += [locker.tool(name, names[name], upgrade=upgrade, check=check) for name in spec.all_tools if name in names]
     new = with_pins(project.lock, locker.pins, {} if check else locker.tools)
-    radius = _radius(project, spec, new, upgrades=_upgrades(rows) if check else {}, tools=locker.tools)
+    radius = _radius(project, spec, new, upgrades=upgrades, tools=locker.tools)
     if form == "text":
         _show(rows, radius)  # before anything is written: whoever sees more than was meant can still stop
     written = not check and not dry_run and _write(project, new, locker.local)
@@ -287,11 +287,10 @@ def _radius(
     project: Project, spec: Spec, new: Lock, *, upgrades: Mapping[str, Pin], tools: Mapping[str, ToolPin]
 ) -> Radius | None:
     """What the new lock rebuilds; None when it moves nothing."""
-    after = pinned(spec, with_pins(new, upgrades, tools))
-    if after == project.spec:
+    after = with_pins(new, upgrades, tools)
+    if pinned(spec, after) == project.spec:
         return None
-    other = project.with_spec(after)
-    return blast_radius(project.wanted, other.wanted, durations(project.records))
+    return blast_radius(project.wanted, project.with_lock(lock_text(after)).wanted, durations(project.records))
 
 
 def _write(project: Project, new: Lock, local: _LocalBases) -> bool:

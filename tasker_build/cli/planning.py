@@ -141,8 +141,8 @@ def plan_to_save(project: Project, engine: EngineWithIdentity, asked: Asked) -> 
         EngineError: the engine does not answer.
         RefusedError: a setting of this site names a secret's file that is not there.
     """
+    from tasker_build.plan.installation import site_secrets  # noqa: PLC0415
     from tasker_build.plan.saved import SavedPlan, rests_on  # noqa: PLC0415
-    from tasker_build.project import site_secrets  # noqa: PLC0415
 
     observed = Observed(images=engine.images(), engine=engine.identity())
     plan = plan_observed(project, observed, asked.selection, asked.rebuild)

@@ -21,8 +21,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from tasker_build.build.events import Built, Failed
 from tasker_build.build.executor import Executor
 from tasker_build.cli.planning import plan_project
+from tasker_build.plan.installation import host_platform
 from tasker_build.plan.words import unique_reference
-from tasker_build.project import Project, host_platform
+from tasker_build.project import Project
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -11,17 +11,19 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+import tasker_build
 from tasker_build.cache import Cache
 from tasker_build.errors import SpecError, TaskerBuildError
 from tasker_build.outline import runs
 from tasker_build.plan.facts import Facts
+from tasker_build.plan.installation import installation
 from tasker_build.project import Project
 from tests.conftest import HEAD, write_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tasker_build.render import Tree
+    from tasker_build.rendered import Tree
 
 SPEC = f"""\
 {HEAD}workspace: work
@@ -187,26 +189,24 @@ def test_a_workspace_that_is_gone_is_told(here: Path) -> None:
 
 
 def test_a_plan_that_knows_its_outlines_reads_no_spec(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("spec", "graph", "closures", "images_tree", "dockerfiles"):
+    for name in ("_loaded", "_cold"):
         monkeypatch.setattr(Project, name, property(lambda _: pytest.fail("was needed")))
     assert not isinstance(outcome(here), str)
 
 
 def test_another_tool_believes_nothing_of_it(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tasker_build.project._tool", lambda: b"another")
-    monkeypatch.setattr(Project, "graph", property(lambda _: pytest.fail("was needed")))
+    monkeypatch.setattr("tasker_build.project.installation", lambda: b"another")
+    monkeypatch.setattr(Project, "_loaded", property(lambda _: pytest.fail("was needed")))
     with pytest.raises(pytest.fail.Exception):
         outcome(here)
 
 
 def test_an_upgrade_of_the_tool_is_another_tool(tmp_path: Path) -> None:
-    from tasker_build import project  # noqa: PLC0415
-
-    before = project._tool.__wrapped__()
-    assert project._tool.__wrapped__() == before
-    file = Path(project.__file__).parent / "cli" / "__init__.py"
+    before = installation.__wrapped__()
+    assert installation.__wrapped__() == before
+    file = Path(tasker_build.__file__).parent / "cli" / "__init__.py"
     os.utime(file)
-    assert project._tool.__wrapped__() != before
+    assert installation.__wrapped__() != before
 
 
 @pytest.mark.parametrize("damage", ["cut", "writable"])

@@ -11,7 +11,8 @@ import pytest
 from tasker_build.errors import RefusedError
 from tasker_build.output import State, compare, write
 from tasker_build.records.records import Records
-from tasker_build.render import File, Tree, stamped
+from tasker_build.render import stamped
+from tasker_build.rendered import File, Tree
 from tasker_build.workspace import write_file
 
 if TYPE_CHECKING:

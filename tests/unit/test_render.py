@@ -11,12 +11,13 @@ import pytest
 
 from tasker_build.ecosystems.cargo.record import Cargo, selection_flags
 from tasker_build.ecosystems.closure import make_closures
-from tasker_build.render import TemplateText, Tree, render, stamp_state, stamped
+from tasker_build.render import TemplateText, render, stamp_state, stamped
 from tasker_build.spec.model import TargetName
 from tests.conftest import HEAD, REPOSITORY, load_text, problems_of
 
 if TYPE_CHECKING:
     from tasker_build.errors import Problem
+    from tasker_build.rendered import Tree
 
 SPEC = (
     HEAD

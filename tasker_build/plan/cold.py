@@ -1,0 +1,174 @@
+"""Spec → closures → tree → graph → Dockerfiles → outlines: what a plan needs that knows of no earlier one.
+
+Plain values in and out. It remembers nothing between runs and opens no file but through the workspace it is given. Whatever
+reads specs, renders and parses is imported here and nowhere on the way of a plan that knows its outlines: importing takes
+longer than such a plan.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from tasker_build import dockerfile
+from tasker_build.compiled import TemplateCache
+from tasker_build.ecosystems.closure import make_closures, meanings_of, scan_all
+from tasker_build.graph import build_graph, build_order
+from tasker_build.lock import Lock, pinned, read_lock
+from tasker_build.outline import Outline, runs
+from tasker_build.plan import facts
+from tasker_build.render import TemplateText, render
+from tasker_build.spec.keys import SpecKeys, places_of
+from tasker_build.spec.load import load
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from tasker_build.dockerfile import Dockerfile
+    from tasker_build.ecosystems.closure import Closure
+    from tasker_build.errors import Span
+    from tasker_build.graph import Graph
+    from tasker_build.rendered import Tree
+    from tasker_build.spec.model import Spec, Target
+    from tasker_build.spec.names import TargetName
+    from tasker_build.workspace import Workspace
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """A spec and its lock."""
+
+    written: Spec
+    """The spec as it was written."""
+    lock: Lock
+    spec: Spec
+    """The spec with its bases and tools pinned."""
+
+
+def load_pinned(sources: Sequence[tuple[str, bytes]], lock_data: bytes | None, lock_file: str) -> Loaded:
+    """Load a spec and pin its bases and tools.
+
+    Raises:
+        SpecError: mistakes in the spec or its lock.
+    """
+    written = load(sources)
+    lock = Lock() if lock_data is None else read_lock(lock_data, lock_file)
+    return Loaded(written=written, lock=lock, spec=pinned(written, lock))
+
+
+@dataclass(frozen=True)
+class Cold:
+    """All that follows from a spec, its templates and its workspace; each step is made once, when asked for."""
+
+    spec: Spec
+    template_texts: Callable[[], Mapping[str, tuple[str, str]]]
+    workspace: Workspace
+    host: str
+    """The platform of targets that name none."""
+
+    @functools.cached_property
+    def templates(self) -> Mapping[str, TemplateText]:
+        """Every template by name."""
+        return {name: TemplateText(text=text, file=shown) for name, (text, shown) in self.template_texts().items()}
+
+    @functools.cached_property
+    def models(self) -> Mapping[str, Any]:
+        """Ecosystem → what its manifests in the workspace say."""
+        return scan_all(self.spec.ecosystems, self.workspace.paths, self.workspace.read)
+
+    @functools.cached_property
+    def closures(self) -> Mapping[TargetName, Closure]:
+        """What each target needs of the workspace."""
+        return make_closures(self.spec, self.models, self.workspace.paths)
+
+    @functools.cached_property
+    def tree(self) -> Tree:
+        """Every rendered file."""
+        return self._render(everything=True)
+
+    @functools.cached_property
+    def images_tree(self) -> Tree:
+        """The rendered files that images are built from: all that outlines need."""
+        return self._render(everything=False)
+
+    def _render(self, *, everything: bool) -> Tree:
+        models, paths = self.models, self.workspace.paths
+        cache = TemplateCache()
+        return render(self.spec, self.templates, self.closures, models, paths, everything=everything, cache=cache)
+
+    @functools.cached_property
+    def graph(self) -> Graph:
+        """The graph of enabled targets."""
+        return build_graph(self.spec)
+
+    @functools.cached_property
+    def order(self) -> tuple[TargetName, ...]:
+        """Enabled targets, parents before children."""
+        return build_order(self.graph)
+
+    @functools.cached_property
+    def references(self) -> Mapping[str, TargetName]:
+        """Image reference in rendered files → the target it names."""
+        return {self.spec.image_reference(self.spec.targets[name]): name for name in self.order}
+
+    @functools.cached_property
+    def dockerfiles(self) -> Mapping[TargetName, Dockerfile]:
+        """Each target's Dockerfile, parsed; of one that several targets share, only what leads to the target's stage."""
+        return parsed(self.spec, self.images_tree)
+
+    @functools.cached_property
+    def outlines(self) -> tuple[Outline, ...]:
+        """Every enabled target as it is known before contents of files are, in build order."""
+        places = {path: i for i, path in enumerate(self.workspace.paths)}
+        keys = SpecKeys(self.spec)
+        return tuple(self._outline(self.spec.targets[name], places, keys) for name in self.order)
+
+    def _outline(self, target: Target, places: Mapping[str, int], keys: SpecKeys) -> Outline:
+        name = target.name
+        file, closure, tree = self.dockerfiles[name], self.closures[name], self.images_tree
+        context = closure.files(self.workspace.paths)
+        platform = target.platforms[0] if target.platforms else self.host
+        fixed = facts.fixed_facts(target, file, references=self.references, platform=platform)
+        manifests = [path for path in context if closure.is_manifest_only(path)]
+        return Outline(
+            name=name,
+            image=self.spec.image_name(target),
+            tags=target.tags,
+            platform=platform,
+            refresh=target.refresh or "",
+            parents=self.parents(name),
+            bases=tuple(image for image in dockerfile.outside_images(file) if image not in self.references),
+            templates=dict(tree.templates[name]),
+            included_by=dict(tree.included_by[name]),
+            spec=keys.of(target, tree.dockerfiles[name], self.graph.successors(name)),
+            facts=tuple((group.value, label, value) for group, label, value in fixed),
+            files=runs(places[path] for path in context),
+            meanings=meanings_of(self.spec, target, manifests, self.workspace.read),
+            secrets=facts.stated_secrets(target),
+        )
+
+    @property
+    def places(self) -> Mapping[str, Span]:
+        """Where the spec says what."""
+        return places_of(self.spec)
+
+    def parents(self, name: TargetName) -> tuple[TargetName, ...]:
+        """The targets a target is built from, sorted."""
+        return tuple(sorted(self.graph.predecessors(name)))
+
+
+def parsed(spec: Spec, tree: Tree) -> Mapping[TargetName, Dockerfile]:
+    """Parse each target's Dockerfile, a shared one once."""
+    files: dict[str, Dockerfile] = {}
+    result: dict[TargetName, Dockerfile] = {}
+    users = Counter(target.dockerfile for target in spec.targets.values() if target.enabled)
+    for name, text in tree.dockerfiles.items():
+        target = spec.targets[name]
+        path = target.dockerfile
+        if path not in files:
+            files[path] = dockerfile.parse(text, f"{spec.output}/{path}")
+        part = dockerfile.reaching(files[path], target.stage) if users[path] > 1 else files[path]
+        result[name] = dockerfile.with_args(part, target.args)
+    return result

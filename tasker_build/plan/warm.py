@@ -1,0 +1,115 @@
+"""Outlines → what is wanted: all that a plan needs when nothing of the spec has changed. Imports nothing that reads specs."""
+
+from __future__ import annotations
+
+import functools
+import posixpath
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from tasker_build.errors import Problem, SpecError
+from tasker_build.ignore import below
+from tasker_build.plan.facts import Facts
+from tasker_build.spec.names import at_version
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from tasker_build.errors import Span
+    from tasker_build.outline import Outline
+    from tasker_build.plan.facts import Row
+    from tasker_build.plan.memo import Memo, Read
+    from tasker_build.plan.wanted import Wanted
+    from tasker_build.spec.names import TargetName
+    from tasker_build.workspace import Entry, Workspace
+
+
+class Lazily(Mapping[str, "Span"]):
+    """A mapping that is made when somebody looks into it: a plan that has nothing to explain reads no spec for it."""
+
+    def __init__(self, make: Callable[[], Mapping[str, Span]]) -> None:
+        self._make = functools.cache(make)
+
+    def __getitem__(self, key: str) -> Span:
+        return self._make()[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._make())
+
+    def __len__(self) -> int:
+        return len(self._make())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Warm:
+    """What is wanted of every outlined target; fingerprints of an earlier run count while nothing is different."""
+
+    outlines: tuple[Outline, ...]
+    read: Read
+    """The files that the outlines follow from, with what they said."""
+    workspace: Workspace
+    secrets: tuple[str, ...]
+    """Those that the site has."""
+    version: str
+    places: Mapping[str, Span]
+
+    def wanted(self, memo: Memo, name: str) -> Mapping[TargetName, Wanted]:
+        """Return what is wanted, in build order; `name` is what the fingerprints are kept under."""
+        made: dict[TargetName, Facts] = {}
+        _, prints = memo.get(name, functools.partial(self._digested, made), self._is_current)
+        result: dict[TargetName, Wanted] = {}
+        for outline in self.outlines:
+            facts = made.get(outline.name)
+            if facts is None:
+                fingerprint, groups = prints[outline.name]
+                facts = Facts(fingerprint, groups, functools.partial(self._rows, outline, result))
+            result[outline.name] = self._filled(outline, facts)
+        self.workspace.remember()
+        return result
+
+    def _digested(self, made: dict[TargetName, Facts]) -> tuple[Any, Any]:
+        """Digest the facts of every target into `made`."""
+        paths = self.workspace.paths
+        self.workspace.hash_all(dict.fromkeys(path for outline in self.outlines for path in outline.paths(paths)))
+        so_far: dict[TargetName, Wanted] = {}
+        for outline in self.outlines:
+            made[outline.name] = Facts.of(self._rows(outline, so_far))
+            so_far[outline.name] = self._filled(outline, made[outline.name])
+        self.workspace.remember()
+        return self._basis, {name: (facts.fingerprint, facts.groups) for name, facts in made.items()}
+
+    @property
+    def _basis(self) -> tuple[Read, str, tuple[str, ...]]:
+        """Everything that fingerprints follow from, beside what the outlines' own key says."""
+        return self.read, self.workspace.content, self.secrets
+
+    def _is_current(self, kept: tuple[Any, Any]) -> bool:
+        return bool(self.workspace.content) and kept[0] == self._basis
+
+    def _rows(self, outline: Outline, parents: Mapping[TargetName, Wanted]) -> Iterator[Row]:
+        entries = self.workspace.entries(outline.paths(self.workspace.paths))
+        _refuse_loose_links(outline.name, entries)
+        return outline.rows(entries, parents, self.secrets)
+
+    def _filled(self, outline: Outline, facts: Facts) -> Wanted:
+        return outline.wanted(facts, at_version(outline.tags, self.version), self.places)
+
+
+def _refuse_loose_links(name: TargetName, entries: Sequence[Entry]) -> None:
+    """A link that lands outside the closure would dangle in the image."""
+    links = [(entry.path, entry.link) for entry in entries if entry.link is not None]
+    if not links:
+        return
+    paths = sorted(entry.path for entry in entries)
+    problems = [
+        Problem(
+            code="W012",
+            message=f"the link `{path}` leads out of the closure of `{name}`: to {link}",
+            hints=("add what it leads to to the target's context, or replace the link by a file",),
+        )
+        for path, link in links
+        if not below(paths, posixpath.normpath(posixpath.join(posixpath.dirname(path), link)))
+    ]
+    if problems:
+        raise SpecError(problems)
