@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     from tasker_build.dockerfile import Dockerfile, Piece
     from tasker_build.ecosystems.closure import Closure
     from tasker_build.graph import Graph
-    from tasker_build.lock import Lock
     from tasker_build.plan.cold import Cold, Loaded
     from tasker_build.plan.memo import Read
     from tasker_build.plan.wanted import Wanted
     from tasker_build.render import TemplateText
+    from tasker_build.spec.lock import Lock
     from tasker_build.spec.model import Spec
     from tasker_build.spec.names import TargetName
 

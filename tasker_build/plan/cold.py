@@ -16,12 +16,12 @@ from tasker_build import dockerfile
 from tasker_build.compiled import TemplateCache
 from tasker_build.ecosystems.closure import make_closures, meanings_of, scan_all
 from tasker_build.graph import build_graph, build_order
-from tasker_build.lock import Lock, pinned, read_lock
 from tasker_build.outline import Outline, runs
 from tasker_build.plan import facts
 from tasker_build.render import TemplateText, render
 from tasker_build.spec.keys import SpecKeys, places_of
 from tasker_build.spec.load import load
+from tasker_build.spec.lock import Lock, pinned, read_lock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

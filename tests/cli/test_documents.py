@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jsonschema
@@ -33,7 +34,6 @@ from tests.unit.tiny import FILES, TinyEngine, build_all, edit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from pathlib import Path
 
     from tasker_build.build.events import Event
 
@@ -272,23 +272,26 @@ def test_lock(tool: Callable[..., tuple[int, str, str]], here: Path) -> None:
 
 
 def test_a_lock_with_what_it_rebuilds_and_what_failed() -> None:
-    from tasker_build.cli.lock import _data  # noqa: PLC0415
-    from tasker_build.lock import Radius, Row, State  # noqa: PLC0415
-    from tasker_build.registry import RegistryError, Trouble  # noqa: PLC0415
+    from tasker_build.duration import Estimate  # noqa: PLC0415
+    from tasker_build.plan.radius import Radius  # noqa: PLC0415
+    from tasker_build.records.local_bases import LocalBases  # noqa: PLC0415
+    from tasker_build.records.records import Records  # noqa: PLC0415
+    from tasker_build.registries.trouble import RegistryError, Trouble  # noqa: PLC0415
+    from tasker_build.view.lock import lock_data  # noqa: PLC0415
+    from tasker_build.work.locking import Locking, Row, State  # noqa: PLC0415
 
     base, app = TargetName("base"), TargetName("app")
     radius = Radius(
         total=3,
         direct={base: ("debian",)},
         through={app: (base,)},
-        seconds=1.5,
-        unknown=(app,),
-        critical=(base, app),
-        critical_seconds=1.5,
+        time=Estimate(seconds=1.5, unknown=(app,), critical=(base, app), critical_seconds=1.5),
     )
-    rows = [Row(name="debian", reference="debian:13", state=State.MOVED, old="sha256:1", new="sha256:2", note="x")]
+    row = Row(name="debian", reference="debian:13", state=State.MOVED, old="sha256:1", new="sha256:2", note="x")
     failure = RegistryError("no", next(iter(Trouble)))
-    valid(json.dumps(_data("stacks.lock", rows, radius, written=True, failures=[failure])), "lock")
+    local = LocalBases(Records(Path("none")))
+    locking = Locking(file=Path("stacks.lock"), rows=(row,), failures=(failure,), lock=None, radius=radius, local=local)
+    valid(json.dumps(lock_data(locking, written=True)), "lock")
 
 
 def test_doctor(tool: Callable[..., tuple[int, str, str]], engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tasker_build.checksums import checksums
-from tasker_build.lock import read_lock, short
-from tasker_build.registry import RegistryError
+from tasker_build.registries.tools import checksums
+from tasker_build.registries.trouble import RegistryError
+from tasker_build.spec.lock import read_lock, short
 from tests.conftest import REPOSITORY
 
 from .conftest import TestSpace, docker

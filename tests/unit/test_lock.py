@@ -10,15 +10,17 @@ from typing import TYPE_CHECKING
 import pytest
 from click.testing import CliRunner
 
-from tasker_build import lock
 from tasker_build.cli import main
 from tasker_build.dockerfile import parse
 from tasker_build.errors import SpecError, TemplateError
-from tasker_build.lock import Lock, Pin, State, ToolPin
 from tasker_build.plan.facts import Facts, Group, differences, fixed_facts
+from tasker_build.plan.radius import blast_radius
 from tasker_build.project import Project
-from tasker_build.registry import RegistryError, Trouble
+from tasker_build.registries.trouble import RegistryError, Trouble
+from tasker_build.spec import lock
+from tasker_build.spec.lock import Lock, Pin, ToolPin
 from tasker_build.spec.names import lock_name
+from tasker_build.work.locking import State, state_of
 from tests.conftest import HEAD, REPOSITORY, load_text, places, problems_of, write_files
 from tests.unit.test_registry import INDEX, Fake, entry, fake
 from tests.unit.tiny import edit
@@ -165,11 +167,11 @@ def test_what_can_be_locked() -> None:
 def test_a_pin_is_for_its_very_reference() -> None:
     spec = load_text(HEAD + 'bases: {rust: "rust:2", debian: "example.org:5000/debian"}\ntargets: {}\n')
     assert dict(lock.pinned(spec, LOCK).bases) == {"rust": "rust:2", "debian": f"example.org:5000/debian@{B}"}
-    assert lock.state_of(LOCK, "rust", "rust:2") is State.MISSING
-    assert lock.state_of(LOCK, "rust", "rust:1") is State.PINNED
-    assert lock.state_of(LOCK, "debian", "example.org:5000/debian") is State.INCOMPLETE
+    assert state_of(LOCK, "rust", "rust:2") is State.MISSING
+    assert state_of(LOCK, "rust", "rust:1") is State.PINNED
+    assert state_of(LOCK, "debian", "example.org:5000/debian") is State.INCOMPLETE
     moved = replace(LOCK.bases["rust"], image=f"rust:1@{B}")  # as a bot does it
-    assert lock.state_of(lock.with_pins(LOCK, {"rust": moved}), "rust", "rust:1") is State.INCOMPLETE
+    assert state_of(lock.with_pins(LOCK, {"rust": moved}), "rust", "rust:1") is State.INCOMPLETE
 
 
 def test_a_moved_pin_changes_the_base_fact_and_nothing_else() -> None:
@@ -225,13 +227,13 @@ def test_what_a_move_rebuilds(tmp_path: Path) -> None:
     old = project.with_lock(lock.lock_text(pins("example.org")))
     new = project.with_lock(lock.lock_text(pins("example.org", debian=C)))
     durations = {"base": 60.0, "app": 30.0, "other": 1000.0}
-    radius = lock.blast_radius(old.wanted, new.wanted, durations)
+    radius = blast_radius(old.wanted, new.wanted, durations)
     assert dict(radius.direct) == {"base": ("example.org/debian:x",), "app": ("example.org/debian:x",)}
     assert dict(radius.through) == {"leaf": ("app",)}
-    assert (radius.count, radius.total, radius.seconds, radius.unknown) == (3, 4, 90.0, ("leaf",))
-    assert (radius.critical, radius.critical_seconds) == (("base", "app", "leaf"), 90.0)
-    none = lock.blast_radius(old.wanted, old.wanted, {})
-    assert (none.count, none.critical) == (0, ())
+    assert (radius.count, radius.total, radius.time.seconds, radius.time.unknown) == (3, 4, 90.0, ("leaf",))
+    assert (radius.time.critical, radius.time.critical_seconds) == (("base", "app", "leaf"), 90.0)
+    none = blast_radius(old.wanted, old.wanted, {})
+    assert (none.count, none.time.critical) == (0, ())
 
 
 def test_update_bots_find_every_pin_by_the_documented_expression() -> None:
@@ -307,7 +309,7 @@ def test_tools_are_pinned_by_checksum_and_move_like_bases(tmp_path: Path, monkey
             raise RegistryError(f"nobody serves {reference}", Trouble.MISSING)
         return said[reference]
 
-    monkeypatch.setattr("tasker_build.cli.lock.checksums", asked)
+    monkeypatch.setattr("tasker_build.work.locking.checksums", asked)
     template = "FROM scratch\nRUN install {{ tool('mill').words }}{% for d in tool('mill').digests %} {{ d }}{% endfor %}\n"
     targets = "targets: {app: {template: app.j2}, leaf: {template: leaf.j2, from: {builder: app}}}\n"
     head = HEAD + "workspace: work\ntemplates: tpl\n" + targets

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tasker_build.registry import Reference, Registries, RegistryError, Trouble, is_loopback
+from tasker_build.registries.images import Reference, Registries, is_loopback
+from tasker_build.registries.trouble import RegistryError, Trouble
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -20,12 +20,11 @@ import time
 import urllib.error
 import urllib.request
 from dataclasses import dataclass, field
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode, urljoin, urlsplit
 
-from tasker_build.errors import TaskerBuildError
+from tasker_build.registries.trouble import RegistryError, Trouble
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -42,25 +41,6 @@ _MANIFESTS = ("application/vnd.oci.image.manifest.v1+json", "application/vnd.doc
 _DEFAULT = "docker.io"
 _DEFAULT_API = "registry-1.docker.io"
 _DEFAULT_CONFIG = "https://index.docker.io/v1/"
-
-
-class Trouble(StrEnum):
-    """Kinds of failure; only the first two say that the image is not served."""
-
-    MISSING = "missing"
-    DENIED = "denied"
-    LIMITED = "limited"
-    UNREACHABLE = "unreachable"
-    BROKEN = "broken"
-    NOBODY = "nobody to ask"  # the program that could ask is not here
-
-
-class RegistryError(TaskerBuildError):
-    """A registry that does not say what a reference stands for."""
-
-    def __init__(self, message: str, trouble: Trouble, *, hints: tuple[str, ...] = ()) -> None:
-        super().__init__(message, hints=hints)
-        self.trouble = trouble
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,7 @@ import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tasker_build.registry import RegistryError, Trouble
+from tasker_build.registries.trouble import RegistryError, Trouble
 from tasker_build.spec.model import Tool
 
 if TYPE_CHECKING:

@@ -8,13 +8,10 @@ people and for checks; what an image depends on is the digest that its Dockerfil
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
-from tasker_build.duration import Estimate, estimate
 from tasker_build.errors import Span, SpecError
-from tasker_build.plan.facts import Group
 from tasker_build.spec.fields import BAD, Integer, MapOf, Reader, Record, Text, key
 from tasker_build.spec.nodes import parse
 
@@ -22,8 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from tasker_build.errors import Problem
-    from tasker_build.plan.wanted import Wanted
-    from tasker_build.spec.model import Spec, TargetName
+    from tasker_build.spec.model import Spec
 
 SCHEMA = 1
 HEADER = """\
@@ -196,99 +192,3 @@ def short(digest: str) -> str:
 def layers_digest(layers: Sequence[str]) -> str:
     """One word for the layers of a local image: the same for the same file system, whatever its labels."""
     return "sha256:" + sha256("\n".join(layers).encode()).hexdigest()
-
-
-class State(StrEnum):
-    """How one base stands."""
-
-    PINNED = "pinned"
-    MISSING = "missing"
-    INCOMPLETE = "platforms missing"
-    MOVED = "moved"
-    LOCAL = "local"
-    LOCAL_MOVED = "local image changed"
-    IN_SPEC = "digest in the spec"
-    UNKNOWN = "not known"
-
-    @property
-    def differs(self) -> bool:
-        """Whether `lock --check` counts it as a difference."""
-        return self in {State.MISSING, State.INCOMPLETE, State.MOVED, State.LOCAL_MOVED}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
-    """One base in a report."""
-
-    name: str
-    reference: str
-    state: State
-    old: str = ""  # digest in the lock, or of the layers recorded here
-    new: str = ""  # digest that the registry or the engine has
-    platforms: Mapping[str, str] = field(default_factory=dict)
-    note: str = ""
-
-
-def state_of(lock: Lock, name: str, reference: str) -> State:
-    """How a base stands as far as the lock alone can say."""
-    pin = lock.pin(name, reference)
-    if pin is None:
-        return State.MISSING
-    return State.PINNED if pin.complete else State.INCOMPLETE
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Radius(Estimate):
-    """What a change of bases rebuilds."""
-
-    total: int  # targets there are
-    direct: Mapping[TargetName, tuple[str, ...]]  # target → references of the bases that it stands on itself, names of tools
-    through: Mapping[TargetName, tuple[TargetName, ...]]  # target → the rebuilt parents it stands on
-    tools: frozenset[str] = frozenset()  # those of them that are names of tools
-
-    @property
-    def count(self) -> int:
-        """Targets that are rebuilt."""
-        return len(self.direct) + len(self.through)
-
-
-def blast_radius(
-    before: Mapping[TargetName, Wanted], after: Mapping[TargetName, Wanted], durations: Mapping[str, float]
-) -> Radius:
-    """Say which fingerprints differ, why, and what building those targets took before.
-
-    Args:
-        before: what is asked for with the lock as it is, parents before children.
-        after: likewise with the new lock; the same targets in the same order.
-        durations: target → seconds that building it took before.
-    """
-    hit = [name for name in after if before[name].facts.fingerprint != after[name].facts.fingerprint]
-    tools = {name: _moved_tools(before[name], after[name]) for name in hit}
-    direct = {name: moved for name in hit if (moved := (*_moved_bases(before[name], after[name]), *tools[name]))}
-    through = {name: tuple(parent for parent in after[name].parents if parent in hit) for name in hit if name not in direct}
-    time = estimate(hit, {name: after[name].parents for name in hit}, durations)
-    return Radius(
-        total=len(after),
-        direct=direct,
-        tools=frozenset(tool for moved in tools.values() for tool in moved),
-        through=through,
-        seconds=time.seconds,
-        unknown=time.unknown,
-        critical=time.critical,
-        critical_seconds=time.critical_seconds,
-    )
-
-
-def _moved_bases(before: Wanted, after: Wanted) -> tuple[str, ...]:
-    return tuple(sorted({label for label, _ in _facts(before, Group.BASE) ^ _facts(after, Group.BASE)}))
-
-
-def _moved_tools(before: Wanted, after: Wanted) -> tuple[str, ...]:
-    if _facts(before, Group.DOCKERFILE) == _facts(after, Group.DOCKERFILE):
-        return ()
-    keys = sorted(key for key in after.spec if key.startswith("tools.") and after.spec[key] != before.spec.get(key))
-    return tuple(key.removeprefix("tools.") for key in keys)
-
-
-def _facts(item: Wanted, group: Group) -> set[tuple[str, str]]:
-    return {(fact.label, fact.value) for fact in item.facts.facts if fact.group is group}
