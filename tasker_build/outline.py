@@ -14,7 +14,6 @@ from tasker_build.plan.wanted import Wanted
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
-    from tasker_build.errors import Span
     from tasker_build.plan.facts import Facts, Row
     from tasker_build.spec.model import Spec
     from tasker_build.spec.names import TargetName
@@ -78,13 +77,12 @@ class Outline(NamedTuple):
             secrets=[(name, required, version, name in secrets) for name, required, version in self.secrets],
         )
 
-    def wanted(self, facts: Facts, tags: tuple[str, ...], places: Mapping[str, Span]) -> Wanted:
+    def wanted(self, facts: Facts, tags: tuple[str, ...]) -> Wanted:
         """Fill the outline in.
 
         Args:
             facts: all of them.
             tags: its tags for people.
-            places: where the spec says what.
         """
         return Wanted(
             name=self.name,
@@ -98,7 +96,6 @@ class Outline(NamedTuple):
             templates=self.templates,
             included_by=self.included_by,
             spec=self.spec,
-            places=places,
         )
 
 

@@ -11,7 +11,7 @@ from tasker_build.errors import Problem, SpecError
 from tasker_build.outline import Head, Outline
 from tasker_build.plan.installation import host_platform, installation, site_secrets
 from tasker_build.plan.memo import Memo, key_of
-from tasker_build.plan.warm import Lazily, Warm
+from tasker_build.plan.warm import Warm
 from tasker_build.records.records import FOLDER, Records
 from tasker_build.rendered import Tree
 from tasker_build.spec.names import slug
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from tasker_build.context import ContextPart
     from tasker_build.dockerfile import Dockerfile, Piece
     from tasker_build.ecosystems.closure import Closure
+    from tasker_build.errors import Span
     from tasker_build.graph import Graph
     from tasker_build.plan.cold import Cold, Loaded
     from tasker_build.plan.memo import Read
@@ -217,9 +218,13 @@ class Project:
             workspace=self.workspace,
             secrets=tuple(site_secrets(sorted({secret for outline in outlines for secret, _, _ in outline.secrets}))),
             version=self.version,
-            places=Lazily(lambda: self._cold.places),
         )
         return warm.wanted(self._memo, f"prints-{self._scene}")
+
+    @property
+    def places(self) -> Mapping[str, Span]:
+        """Where the spec says what: looked up for reasons that name a key of it."""
+        return self._cold.places
 
     def select(
         self, words: Sequence[str], states: Mapping[TargetName, frozenset[str]] | None = None, *, may_be_empty: bool = False

@@ -10,6 +10,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Protocol
 
 from tasker_build.errors import RefusedError, SelectionError
+from tasker_build.plan.places import names_keys, with_places
 from tasker_build.plan.planner import Observed, depends_on_engine, make_plan, records_needed, states
 from tasker_build.spec.names import TargetName
 
@@ -72,7 +73,7 @@ def plan_observed(
     wanted, history = read_for_plan(project, observed)
     selected = project.select(selection) if selection else frozenset(project.wanted)
     rebuild = project.select(forced) if forced else frozenset[TargetName]()
-    return make_plan(
+    plan = make_plan(
         project.head.project,
         wanted,
         observed,
@@ -81,6 +82,7 @@ def plan_observed(
         forced=rebuild,
         now=time.time(),
     )
+    return with_places(plan, project.places) if names_keys(plan) else plan
 
 
 def read_for_plan(project: Project, observed: Observed) -> tuple[Sequence[Wanted], History]:
@@ -173,11 +175,12 @@ def write_plan(file: Path, saved: SavedPlan) -> None:
         BuildError: the disk said no.
     """
     from tasker_build.plan.saved import dump, looks_saved  # noqa: PLC0415
+    from tasker_build.view.plan import step_data  # noqa: PLC0415
     from tasker_build.workspace import write_file  # noqa: PLC0415
 
     if file.is_file() and (data := file.read_bytes()) and not looks_saved(data):
         raise RefusedError(f"{file} is there and is no saved plan", hints=("choose another name, or remove it",))
-    write_file(file, dump(saved).encode(), 0o644)
+    write_file(file, dump(saved, step_data).encode(), 0o644)
 
 
 def read_plan(file: Path) -> SavedPlan:

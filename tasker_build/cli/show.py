@@ -11,7 +11,7 @@ from tasker_build.cli.planning import read_plan
 from tasker_build.errors import Exit
 from tasker_build.plan.saved import dump
 from tasker_build.plan.words import shown
-from tasker_build.view.plan import plan_text
+from tasker_build.view.plan import plan_text, step_data
 
 
 @click.command("show")
@@ -24,7 +24,7 @@ def command(file: Path, form: str, show_all: bool, verbose: bool) -> int:  # noq
     if not saved.intact:
         click.echo(f"note: {file} was edited since it was saved; apply will refuse it", err=True)
     if form == "json":
-        click.echo(dump(saved), nl=False)
+        click.echo(dump(saved, step_data), nl=False)
         return Exit.OK
     asked = " ".join(saved.asked.selection) or "everything"
     rebuild = f", rebuild {' '.join(saved.asked.rebuild)}" if saved.asked.rebuild else ""

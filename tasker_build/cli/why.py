@@ -149,7 +149,15 @@ def _situation(project: Project, names: Iterable[str]) -> Situation:
         )
         for name, dockerfile in project.dockerfiles.items()
     }
-    return Situation(spec=project.spec, wanted=wanted, observed=observed, records=records, plan=plan, lines=lines)
+    return Situation(
+        spec=project.spec,
+        wanted=wanted,
+        observed=observed,
+        records=records,
+        plan=plan,
+        places=project.places,
+        lines=lines,
+    )
 
 
 def _path(project: Project, one: str, other: str) -> tuple[tuple[str, ...], dict[tuple[str, str], tuple[str, str]]]:

@@ -217,14 +217,6 @@ class Hunk:
     went: tuple[str, ...]
     came: tuple[str, ...]
 
-    def lines(self) -> Iterator[str]:
-        """One line or more for each instruction, after its sign."""
-        for sign, values in (("-", self.went), ("+", self.came)):
-            for value in values:
-                first, *rest = value.split("\n")
-                yield f"{sign} {first}"
-                yield from (f"{sign}   {line}" for line in rest)
-
 
 def hunks(old: Sequence[Fact], new: Sequence[Fact]) -> Iterator[Hunk]:
     """The instructions that went and came between two sets of facts.
@@ -245,18 +237,3 @@ def hunks(old: Sequence[Fact], new: Sequence[Fact]) -> Iterator[Hunk]:
     for tag, i, j, k, m in SequenceMatcher(None, before, after, autojunk=False).get_opcodes():
         if tag != "equal":
             yield Hunk(at=max(k - directives, 0), went=tuple(before[i:j]), came=tuple(after[k:m]))
-
-
-def hunk_lines(found: Sequence[Hunk], place: tuple[str, Sequence[int]] | None = None) -> Iterator[str]:
-    """Hunks as lines: each has a line of its own that says where it is, then its instructions with their signs.
-
-    Args:
-        found: the hunks.
-        place: the rendered Dockerfile and the line of each of its instructions, where they are known.
-    """
-    for hunk in found:
-        if place and place[1]:
-            yield f"{place[0]}:{place[1][min(hunk.at, len(place[1]) - 1)]}"
-        else:
-            yield f"@@ instruction {hunk.at + 1}"
-        yield from hunk.lines()

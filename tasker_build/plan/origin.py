@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 from tasker_build.engine.api import UNIQUE_TAG
 from tasker_build.errors import Problem, SelectionError
-from tasker_build.plan.situation import record_of, standing
+from tasker_build.plan.situation import built_on, record_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tasker_build.engine.api import Image
     from tasker_build.plan.history import BuildRecord
-    from tasker_build.plan.situation import Situation, Standing
+    from tasker_build.plan.situation import BuiltOn, Situation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +25,7 @@ class Origin:
     ours: bool
     verdict: str
     current: bool  # it is what the spec asks for now
-    stands_on: tuple[Standing, ...]
+    stands_on: tuple[BuiltOn, ...]
     record: BuildRecord | None
 
 
@@ -130,6 +130,6 @@ def origin(image: Image, situation: Situation) -> Origin:
         ours=agrees and mine,
         verdict=verdict,
         current=bool(item and mine and agrees and item.facts.fingerprint == label.fingerprint),
-        stands_on=standing(image, situation),
+        stands_on=built_on(image, situation),
         record=record,
     )

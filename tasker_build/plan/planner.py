@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from tasker_build.engine.api import UNIQUE_TAG, Image
-from tasker_build.plan.facts import SCHEMA, Difference, Group, differences, hunk_lines, hunks
-from tasker_build.plan.words import Action, Plan, Reason, ReasonKind, Step, short_id, shown, unique_reference
+from tasker_build.plan.changes import (
+    Absence,
+    Age,
+    FailedRun,
+    Found,
+    ImageChange,
+    KeyChange,
+    NoImage,
+    ParentChange,
+    TagChange,
+    TemplateChange,
+)
+from tasker_build.plan.facts import SCHEMA, Difference, Group, differences, hunks
+from tasker_build.plan.words import Action, Plan, Reason, ReasonKind, Step, unique_reference
 from tasker_build.spec.names import TargetName
 
 if TYPE_CHECKING:
@@ -179,7 +190,7 @@ class _Planner:
             reasons = tuple(reason for reason in reasons if reason.kind is not ReasonKind.TAG)
         action = self._action(reasons)
         if action.builds and (run := self.history.failed.get(item.name)):
-            reasons += (Reason(kind=ReasonKind.FAILED_BEFORE, evidence=f"its last build failed: {_run_words(run)}"),)
+            reasons += (Reason(kind=ReasonKind.FAILED_BEFORE, changes=(FailedRun(run=run),)),)
         keeps = action in {Action.KEEP, Action.RETAG}
         self.actions[item.name] = action
         self.ids[item.name] = match.id if match and keeps else None
@@ -207,9 +218,9 @@ class _Planner:
 
     def _reasons(self, item: Wanted, latest: Image | None, match: Image | None) -> Iterator[Reason]:
         if item.name in self.forced:
-            yield Reason(kind=ReasonKind.FORCED, evidence="asked for on the command line")
+            yield Reason(kind=ReasonKind.FORCED)
         if not self.observed.asked:
-            yield Reason(kind=ReasonKind.NEW, evidence="offline: the engine was not asked")
+            yield Reason(kind=ReasonKind.NEW, changes=(NoImage(why=Absence.NOT_ASKED),))
             return
         yield from self._tag_reasons(item, match)
         if match is not None:
@@ -222,14 +233,12 @@ class _Planner:
         if latest is not None and latest.label is not None and _is_explained(item, latest.label, self.history.built):
             yield from self._changes(item, latest.label)
         elif built is not None and self.observed.is_another_engine(built.engine):
-            yield Reason(kind=ReasonKind.NEW, evidence="no image of this target on this engine; it was built on another one")
+            yield Reason(kind=ReasonKind.NEW, changes=(NoImage(why=Absence.OTHER_ENGINE),))
         elif built is not None:
-            yield Reason(
-                kind=ReasonKind.MISSING,
-                evidence=f"{unique_reference(item.image, item.facts.fingerprint)} was built here and is gone",
-            )
+            gone = ImageChange(name=unique_reference(item.image, item.facts.fingerprint), old=built.image_id, new=None)
+            yield Reason(kind=ReasonKind.MISSING, changes=(gone,))
         else:
-            yield Reason(kind=ReasonKind.NEW, evidence="no image of this target is here")
+            yield Reason(kind=ReasonKind.NEW)
 
     def _age(self, item: Wanted, image: Image) -> Iterator[Reason]:
         """What is older than the target's `refresh` allows."""
@@ -238,51 +247,50 @@ class _Planner:
         built = image.label.built or image.created
         age = self.now - built
         if age > int(item.refresh[:-1]) * _SECONDS[item.refresh[-1]]:
-            when = f"built {_age_words(age)} ago" if built else "nobody knows when it was built"
-            place = item.place(f"targets.{item.name}.refresh")
-            yield Reason(kind=ReasonKind.AGE, evidence=f"{when}, refresh: {item.refresh}", place=place)
+            change = Age(seconds=age if built else None, refresh=item.refresh)
+            yield Reason(kind=ReasonKind.AGE, changes=(change,), keys=(f"targets.{item.name}.refresh",))
 
     def _tag_reasons(self, item: Wanted, match: Image | None) -> Iterator[Reason]:
         """Names for people that stand on something else than the image they should."""
+        if match is None:
+            return
         for tag in item.tags:
             reference = f"{item.image}:{tag}"
             image_id = self.references.get(reference)
-            if match is not None and image_id is None:
-                yield Reason(kind=ReasonKind.TAG, evidence=f"{reference} is missing")
-            elif match is not None and image_id != match.id and image_id is not None:
-                yield Reason(kind=ReasonKind.TAG, evidence=f"{reference} is {_what(self.by_id.get(image_id), item, image_id)}")
+            if image_id != match.id:
+                change = _found_at(reference, item, image_id, self.by_id.get(image_id or ""))
+                yield Reason(kind=ReasonKind.TAG, changes=(change,))
 
     def _standing(self, item: Wanted, match: Image) -> Iterator[Reason]:
         """What an image with the right fingerprint stands on: a parent may have been made again, a local base replaced."""
         built = self.history.built.get((item.name, item.facts.fingerprint))
         if built is not None and built.image_id != match.id and not self.observed.is_another_engine(built.engine):
             reference = unique_reference(item.image, item.facts.fingerprint)
-            evidence = f"{reference} is {short_id(match.id)}; what was built here is {short_id(built.image_id)}"
-            yield Reason(kind=ReasonKind.NOT_OURS, evidence=evidence)
+            yield Reason(kind=ReasonKind.NOT_OURS, changes=(ImageChange(name=reference, old=built.image_id, new=match.id),))
         built_on = match.label.built_on if match.label else {}
         for parent in item.parents:
             if self.actions[parent].builds:
-                yield Reason(kind=ReasonKind.PARENT, evidence=parent)
+                yield Reason(kind=ReasonKind.PARENT, changes=(ParentChange(parent=parent),))
             elif parent in built_on and self.ids[parent] and built_on[parent] != self.ids[parent]:
-                moved = f"{short_id(built_on[parent])} → {short_id(self.ids[parent] or '')}"
-                yield Reason(kind=ReasonKind.PARENT, evidence=f"{parent} was built again: {moved}")
+                change = ImageChange(name=parent, old=built_on[parent], new=self.ids[parent])
+                yield Reason(kind=ReasonKind.PARENT, changes=(change,))
         for base in item.bases:
             now = self.references.get(base)
             if base in built_on and now is not None and now != built_on[base]:
-                yield Reason(kind=ReasonKind.BASE, evidence=f"{base} {short_id(built_on[base])} → {short_id(now)}")
+                yield Reason(kind=ReasonKind.BASE, changes=(ImageChange(name=base, old=built_on[base], new=now),))
 
     def _changes(self, item: Wanted, label: ImageLabel) -> Iterator[Reason]:
         """Why the newest image's facts are not the wanted ones."""
         if label.schema != SCHEMA:
-            yield Reason(kind=ReasonKind.SCHEMA, evidence=f"fingerprint schema {label.schema} → {SCHEMA}")
+            change = Difference(group=Group.SCHEMA, label="schema", old=str(label.schema), new=str(SCHEMA))
+            yield Reason(kind=ReasonKind.SCHEMA, changes=(change,))
             return
         record = self.history.records.get((item.name, label.fingerprint))
         changed = {group for group in Group if label.groups.get(group.value) != item.facts.groups[group.value]}
         found = differences(record.facts, item.facts.facts) if record else ()
         if not changed:
-            yield Reason(
-                kind=ReasonKind.NOT_OURS, evidence="its label contradicts itself: fingerprint and facts do not belong together"
-            )
+            # Its label contradicts itself: fingerprint and facts do not belong together.
+            yield Reason(kind=ReasonKind.NOT_OURS)
         for group in Group:
             if group in changed:
                 rows = [d for d in found if d.group is group]
@@ -292,26 +300,23 @@ class _Planner:
                 yield from self._explain(item, group, rows, record)
 
     def _explain(self, item: Wanted, group: Group, found: Sequence[Difference], record: BuildRecord | None) -> Iterator[Reason]:
-        nothing = "no record here: group only"
         if group is Group.PARENT:
             names = [d.label for d in found if self.actions.get(d.label) is not None] or [  # type: ignore[call-overload]
                 parent for parent in item.parents if self.actions[parent].builds
             ]
-            for name in names or ["parents"]:
-                yield Reason(kind=ReasonKind.PARENT, evidence=str(name))
+            for name in names:
+                yield Reason(kind=ReasonKind.PARENT, changes=(ParentChange(parent=str(name)),))
+            if not names:
+                yield Reason(kind=ReasonKind.PARENT)
         elif group is Group.DOCKERFILE:
             yield dockerfile_reason(item, record)
         elif group is Group.CONTEXT:
-            details = tuple(f"{d.sign} {shown(d.label)}" for d in found)
-            count = f"{len(found)} file{'s' if len(found) != 1 else ''}"
-            listed = ", ".join(details[:5]) + (f" and {len(details) - 5} more" if len(details) > 5 else "")  # noqa: PLR2004
-            yield Reason(kind=ReasonKind.CONTEXT, evidence=f"{count}: {listed}" if found else nothing, details=details)
+            yield Reason(kind=ReasonKind.CONTEXT, changes=tuple(found))
         else:
-            evidence = ", ".join(_value_change(d) for d in found) or nothing
             # What is gone has no place any more; it is where what came instead of it is.
             here = [d for d in found if d.new is not None] or found
-            places = dict.fromkeys(place for d in here if (place := item.place(_key(item.name, d))))
-            yield Reason(kind=ReasonKind(group.value), evidence=evidence, place=", ".join(places))
+            keys = tuple(dict.fromkeys(_key(item.name, d) for d in here))
+            yield Reason(kind=ReasonKind(group.value), changes=tuple(found), keys=keys)
 
     def gone(self) -> tuple[Step, ...]:
         """Images of ours whose target the spec no longer has: a note, nothing is removed."""
@@ -327,16 +332,15 @@ class _Planner:
 def dockerfile_reason(item: Wanted, record: BuildRecord | None) -> Reason:
     """Whose doing a difference in the Dockerfile is: a template's, the spec's, or that of the workspace."""
     if record is None:
-        return Reason(kind=ReasonKind.TEMPLATE, evidence="no record here: group only (Dockerfile instructions)")
-    kind, evidence, place = ReasonKind.CONTEXT, "layout of the workspace", ""
+        return Reason(kind=ReasonKind.TEMPLATE)
+    found = tuple(hunks(record.facts, item.facts.facts))
     if moved := _changed_keys(item.templates, record.templates):
-        kind, evidence = ReasonKind.TEMPLATE, ", ".join(_included(item, name) for name in moved)
-    elif keys := [key for key in _changed_keys(item.spec, record.spec) if key in record.spec or not key.startswith("tools.")]:
-        tools = all(key.startswith(_TOOL_KEYS) for key in keys)
-        kind, evidence = ReasonKind.TOOL if tools else ReasonKind.SPEC, ", ".join(keys)
-        place = ", ".join(dict.fromkeys(place for key in keys if (place := item.place(key))))
-    details = tuple(map(shown, hunk_lines(tuple(hunks(record.facts, item.facts.facts)))))
-    return Reason(kind=kind, evidence=evidence, details=details, place=place, is_dockerfile=True)
+        changes = tuple(TemplateChange(chain=_chain(item, name)) for name in moved)
+        return Reason(kind=ReasonKind.TEMPLATE, changes=changes, hunks=found)
+    if keys := [key for key in _changed_keys(item.spec, record.spec) if key in record.spec or not key.startswith("tools.")]:
+        kind = ReasonKind.TOOL if all(key.startswith(_TOOL_KEYS) for key in keys) else ReasonKind.SPEC
+        return Reason(kind=kind, changes=tuple(KeyChange(key=key) for key in keys), hunks=found, keys=tuple(keys))
+    return Reason(kind=ReasonKind.CONTEXT, hunks=found)  # neither template nor spec: it is the layout of the workspace
 
 
 _TOOL_KEYS = ("tools.", "toolchain.")
@@ -346,12 +350,12 @@ def _changed_keys(new: Mapping[str, str], old: Mapping[str, str]) -> list[str]:
     return sorted(key for key in new.keys() | old.keys() if new.get(key) != old.get(key))
 
 
-def _included(item: Wanted, name: str) -> str:
-    """A template after those that lead to it: `app.j2 → common.j2`."""
+def _chain(item: Wanted, name: str) -> tuple[str, ...]:
+    """A template after those that lead to it."""
     chain = [name]
     while (above := item.included_by.get(chain[0], "")) and above not in chain:
         chain.insert(0, above)
-    return " → ".join(chain)
+    return tuple(chain)
 
 
 def _key(target: TargetName, difference: Difference) -> str:
@@ -362,15 +366,19 @@ def _key(target: TargetName, difference: Difference) -> str:
     return f"targets.{target}.{'platforms' if key == 'platform' else key}".removesuffix(".")
 
 
-def _what(image: Image | None, item: Wanted, image_id: str) -> str:
+def _found_at(reference: str, item: Wanted, image_id: str | None, image: Image | None) -> TagChange:
+    """What a tag of a target stands on instead of the wanted image."""
+    if image_id is None:
+        return TagChange(reference=reference, found=Found.NOTHING)
     if image is None or image.label is None:
-        return f"{short_id(image_id)}, which we did not build"
-    if image.label.target != item.name:
-        return f"{short_id(image_id)}, an image of `{image.label.target}`"
-    reference = unique_reference(item.image, image.label.fingerprint)
-    if reference not in image.references:
-        return f"{short_id(image_id)}, made by hand from an image of ours (it carries our label, not our tag)"
-    return f"our image of fingerprint {image.label.fingerprint[:12]}"
+        return TagChange(reference=reference, found=Found.FOREIGN, image_id=image_id)
+    found = Found.OTHER_TARGET
+    if image.label.target == item.name:
+        unique = unique_reference(item.image, image.label.fingerprint)
+        found = Found.OTHER_BUILD if unique in image.references else Found.BY_HAND
+    return TagChange(
+        reference=reference, found=found, image_id=image_id, target=image.label.target, fingerprint=image.label.fingerprint
+    )
 
 
 def preference(image: Image, platform: str, human: Collection[str | None]) -> tuple[bool, bool, int, str]:
@@ -383,47 +391,3 @@ def preference(image: Image, platform: str, human: Collection[str | None]) -> tu
 
 
 _SECONDS = {"h": 3600, "d": 86400, "w": 7 * 86400}
-
-
-_FULL_DAYS = 2
-
-
-def _age_words(seconds: float) -> str:
-    """An age as people say it, whole and rounded down."""
-    days, hours = int(seconds // _SECONDS["d"]), int(seconds // _SECONDS["h"])
-    return f"{days} days" if days >= _FULL_DAYS else f"{hours} hour{'s' if hours != 1 else ''}"
-
-
-def _run_words(run: str) -> str:
-    """A run and the time in its name."""
-    match = re.match(r"(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)", run)
-    return f"run {run}, {match[1]}-{match[2]}-{match[3]} {match[4]}:{match[5]} UTC" if match else f"run {run}"
-
-
-_EMPTY = '""'
-
-
-def _value_change(difference: Difference) -> str:
-    if difference.old is None and difference.group is Group.BASE:
-        return f"+ {difference.label}"
-    if difference.old is None:
-        return f"+ {difference.label}={shown(difference.new or '')}"
-    if difference.new is None:
-        return f"- {difference.label}"
-    if difference.group is Group.BASE:
-        return f"{difference.label} {_pinned(difference.old)} → {_pinned(difference.new)}"
-    if difference.group is Group.SECRET:
-        return f"{difference.label} {_secret(difference.old)} → {_secret(difference.new)}"
-    return f"{difference.label} {shown(difference.old) or _EMPTY} → {shown(difference.new) or _EMPTY}"
-
-
-def _secret(value: str) -> str:
-    """What counts of a secret in words: never its value."""
-    state, _, version = value.partition(" ")
-    words = {"True": "required", "False": "required and not here"}.get(state, state)
-    return f"{words}, version {version}" if version else words
-
-
-def _pinned(value: str) -> str:
-    """What a base stands for: the digest that the lock pins, or whatever its name finds."""
-    return short_id(value) if value.startswith("sha256:") else "unpinned"

@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 from tasker_build import __version__
 from tasker_build.errors import RefusedError
+from tasker_build.plan.changes import Quoted
 from tasker_build.plan.facts import SCHEMA, Group
 from tasker_build.plan.words import Action, Plan, Reason, ReasonKind, Step, shown
 from tasker_build.spec.names import TargetName
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from tasker_build.plan.planner import Observed
     from tasker_build.plan.wanted import Wanted
@@ -189,30 +190,13 @@ def _moved(saved: SavedPlan, now: SavedPlan) -> Iterator[Moved]:
             yield Moved(kind=Rest.STATE, thing=f"step of {name}", old=before.get(name), new=after.get(name))
 
 
-def step_data(step: Step) -> dict[str, Any]:
-    """A step as data, in plans that are shown and plans that are saved."""
-    return {
-        "target": step.target,
-        "action": step.action.name.lower(),
-        "fingerprint": step.fingerprint or None,
-        "image": step.image or None,
-        "tags": list(step.tags),
-        "image_id": step.image_id,
-        "needed_by_selection": step.needed_by_selection,
-        "reasons": [
-            {
-                "kind": reason.kind.value,
-                "evidence": reason.evidence,
-                "details": list(reason.details),
-                "place": reason.place or None,
-            }
-            for reason in step.reasons
-        ],
-    }
+def dump(saved: SavedPlan, step_data: Callable[[Step], dict[str, Any]]) -> str:
+    """Write a plan; equal plans give equal text.
 
-
-def dump(saved: SavedPlan) -> str:
-    """Write a plan; equal plans give equal text."""
+    Args:
+        saved: the plan.
+        step_data: writes a step as data, its reasons in words.
+    """
     document: dict[str, Any] = {
         "format": FORMAT,
         "version": VERSION,
@@ -310,9 +294,13 @@ def _step(row: Mapping[str, Any]) -> Step:
         reasons=tuple(
             Reason(
                 kind=_reason(_text(reason["kind"])),
-                evidence=_text(reason["evidence"]),
-                details=_texts(reason["details"]),
-                place=_text(reason.get("place") or ""),
+                changes=(
+                    Quoted(
+                        evidence=_text(reason["evidence"]),
+                        details=_texts(reason["details"]),
+                        place=_text(reason.get("place") or ""),
+                    ),
+                ),
             )
             for reason in row["reasons"]
         ),

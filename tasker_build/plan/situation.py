@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from tasker_build.engine.api import Image
+    from tasker_build.errors import Span
     from tasker_build.plan.history import BuildKey, BuildRecord
     from tasker_build.plan.planner import Observed
     from tasker_build.plan.wanted import Wanted
@@ -26,11 +27,12 @@ class Situation:
     observed: Observed
     records: Mapping[BuildKey, BuildRecord]
     plan: Plan
+    places: Mapping[str, Span] = field(default_factory=dict)  # key of the spec → where it is
     lines: Mapping[TargetName, tuple[str, Sequence[int]]] = field(default_factory=dict)  # Dockerfile, line of each instruction
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class BuiltOn:
     """Something an image was built on."""
 
     name: str  # a target, or the reference of a base
@@ -39,7 +41,7 @@ class Standing:
     now: str | None = None  # the image that has the name now, where that is another
 
 
-def standing(image: Image, situation: Situation) -> tuple[Standing, ...]:
+def built_on(image: Image, situation: Situation) -> tuple[BuiltOn, ...]:
     """What an image says it was built on, beside what has those names now."""
     names = situation.observed.names()
     references = {other.id: other.references for other in situation.observed.images}
@@ -48,7 +50,7 @@ def standing(image: Image, situation: Situation) -> tuple[Standing, ...]:
     for name, image_id in sorted((image.label.built_on if image.label else {}).items()):
         now = next((found for target, found in current.items() if target == name), None) or names.get(name)
         rows.append(
-            Standing(
+            BuiltOn(
                 name=name,
                 image_id=image_id,
                 references=references.get(image_id, ()),

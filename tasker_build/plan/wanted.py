@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from tasker_build.errors import Span
     from tasker_build.plan.facts import Facts
     from tasker_build.spec.names import TargetName
 
@@ -28,10 +27,3 @@ class Wanted:
     templates: Mapping[str, str] = field(default_factory=dict)  # template → digest
     included_by: Mapping[str, str] = field(default_factory=dict)  # template → the one that asks for it
     spec: Mapping[str, str] = field(default_factory=dict)  # key of the spec → digest of its value
-    places: Mapping[str, Span] = field(default_factory=dict)  # key of the spec → where it is
-
-    def place(self, key: str) -> str:
-        """Where a key of the spec is; of one that is not there any more, where it was."""
-        while key and key not in self.places:
-            key = key.rpartition(".")[0]
-        return str(self.places[key]) if key else ""

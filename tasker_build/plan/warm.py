@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import posixpath
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,31 +13,14 @@ from tasker_build.plan.facts import Facts
 from tasker_build.spec.names import at_version
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
-    from tasker_build.errors import Span
     from tasker_build.outline import Outline
     from tasker_build.plan.facts import Row
     from tasker_build.plan.memo import Memo, Read
     from tasker_build.plan.wanted import Wanted
     from tasker_build.spec.names import TargetName
     from tasker_build.workspace import Entry, Workspace
-
-
-class Lazily(Mapping[str, "Span"]):
-    """A mapping that is made when somebody looks into it: a plan that has nothing to explain reads no spec for it."""
-
-    def __init__(self, make: Callable[[], Mapping[str, Span]]) -> None:
-        self._make = functools.cache(make)
-
-    def __getitem__(self, key: str) -> Span:
-        return self._make()[key]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._make())
-
-    def __len__(self) -> int:
-        return len(self._make())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +34,6 @@ class Warm:
     secrets: tuple[str, ...]
     """Those that the site has."""
     version: str
-    places: Mapping[str, Span]
 
     def wanted(self, memo: Memo, name: str) -> Mapping[TargetName, Wanted]:
         """Return what is wanted, in build order; `name` is what the fingerprints are kept under."""
@@ -93,7 +74,7 @@ class Warm:
         return outline.rows(entries, parents, self.secrets)
 
     def _filled(self, outline: Outline, facts: Facts) -> Wanted:
-        return outline.wanted(facts, at_version(outline.tags, self.version), self.places)
+        return outline.wanted(facts, at_version(outline.tags, self.version))
 
 
 def _refuse_loose_links(name: TargetName, entries: Sequence[Entry]) -> None:

@@ -5,21 +5,23 @@ A plan says what each target's reasons are; here they are followed to their root
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from tasker_build.plan.facts import Group, differences, hunk_lines, hunks
+from tasker_build.plan.changes import ImageChange, KeyChange, ParentChange, Unrecorded
+from tasker_build.plan.facts import Difference, Group, differences
+from tasker_build.plan.places import spans_of
 from tasker_build.plan.planner import dockerfile_reason, preference
-from tasker_build.plan.situation import record_of, standing
-from tasker_build.plan.words import Action, Reason, ReasonKind, shown, unique_reference
+from tasker_build.plan.situation import built_on, record_of
+from tasker_build.plan.words import Action, Reason, ReasonKind, unique_reference
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from tasker_build.engine.api import Image
-    from tasker_build.plan.facts import Difference
+    from tasker_build.errors import Span
     from tasker_build.plan.history import BuildRecord
-    from tasker_build.plan.situation import Situation, Standing
+    from tasker_build.plan.situation import BuiltOn, Situation
     from tasker_build.plan.wanted import Wanted
     from tasker_build.plan.words import Step
     from tasker_build.spec.names import TargetName
@@ -29,10 +31,18 @@ if TYPE_CHECKING:
 class Cause:
     """One reason that no other target gives."""
 
-    kind: ReasonKind
-    evidence: str
-    details: tuple[str, ...] = ()
-    place: str = ""  # file:line of the spec
+    reason: Reason  # with the places of what it speaks of
+    facts: tuple[Difference, ...] = ()  # everything of its kind that differs
+    dockerfile: tuple[str, Sequence[int]] | None = None  # the rendered file, and the line of each instruction
+    is_listed: bool = False  # changed since an earlier build: what changed is only named
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unchanged:
+    """A kind of facts that is as it was, with what it covers."""
+
+    group: Group
+    labels: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,10 +62,10 @@ class Explanation:
 
     step: Step
     links: tuple[Link, ...]
-    same: tuple[str, ...]  # what is not the cause
+    same: tuple[Unchanged, ...]  # what is not the cause
     against: Image | None  # the image it was compared with
     record: BuildRecord | None  # the record of that image
-    stands_on: tuple[Standing, ...]
+    stands_on: tuple[BuiltOn, ...]
 
 
 def explain(name: TargetName, situation: Situation) -> Explanation:
@@ -65,14 +75,14 @@ def explain(name: TargetName, situation: Situation) -> Explanation:
     against = chain.baselines.of(name)
     same = _same(situation.wanted[name], against)
     if any(reason.kind in {ReasonKind.SPEC, ReasonKind.TOOL} for reason in chain.steps[name].reasons):
-        same = tuple(word for word in same if word != "spec same")  # the spec reaches an image through its Dockerfile, too
+        same = tuple(row for row in same if row.group is not Group.SPEC)  # the spec reaches an image through its Dockerfile, too
     return Explanation(
         step=chain.steps[name],
         links=tuple(chain.links),
         same=same,
         against=against,
         record=record_of(situation, name, against),
-        stands_on=standing(against, situation) if against else (),
+        stands_on=built_on(against, situation) if against else (),
     )
 
 
@@ -128,7 +138,7 @@ class _Chain:
     def _now(self, step: Step) -> tuple[tuple[Cause, ...], list[tuple[TargetName, str]]]:
         """A step's own causes, and the parents whose changes are its others."""
         item = self.situation.wanted[step.target]
-        said = {reason.evidence for reason in step.reasons if reason.kind is ReasonKind.PARENT}
+        said = any(reason.kind is ReasonKind.PARENT for reason in step.reasons)
         parents = [(name, "") for name in item.parents if self.steps[name].action.builds] if said else []
         against = self.baselines.of(step.target)
         if said and against is not None:
@@ -154,9 +164,8 @@ class _Chain:
         item = self.situation.wanted[name]
         record = self.situation.records.get((name, old))
         if record is None:
-            return (
-                Cause(kind=ReasonKind.PARENT, evidence=f"{old[:12]} → {item.facts.short}, no record here of what changed"),
-            ), []
+            unknown = Reason(kind=ReasonKind.PARENT, changes=(Unrecorded(old=old, new=item.facts.fingerprint),))
+            return (Cause(reason=unknown),), []
         found = differences(record.facts, item.facts.facts)
         causes = []
         for group in Group:
@@ -164,93 +173,69 @@ class _Chain:
             if rows and group is Group.DOCKERFILE:
                 causes.append(self._cause(item, dockerfile_reason(item, record), None, record))
             elif rows and group is not Group.PARENT:
-                listed = ", ".join(f"{row.sign} {shown(row.label)}" for row in rows[:5]) + (" …" if len(rows) > 5 else "")  # noqa: PLR2004
-                causes.append(self._cause(item, Reason(kind=ReasonKind(group.value), evidence=listed), None, record))
+                reason = Reason(kind=ReasonKind(group.value), changes=tuple(rows))
+                causes.append(replace(self._cause(item, reason, None, record), is_listed=True))
         names = {str(parent): parent for parent in item.parents}
         parents = [(names[row.label], row.old) for row in found if row.group is Group.PARENT and row.label in names and row.old]
         return tuple(causes), parents
 
     def _cause(self, item: Wanted, reason: Reason, against: Image | None, record: BuildRecord | None = None) -> Cause:
-        """A reason with its place and all of its evidence."""
+        """A reason with its places and everything of its kind that differs."""
         if record is None and against is not None and against.label is not None:
             record = self.situation.records.get((item.name, against.label.fingerprint))
-        details = reason.details
-        if record is not None:
-            old, new = record.facts, item.facts.facts
-            if reason.is_dockerfile:
-                details = tuple(map(shown, hunk_lines(tuple(hunks(old, new)), self.situation.lines.get(item.name))))
-            else:
-                rows = [row for row in differences(old, new) if row.group.value == reason.kind.value]
-                details = tuple(_detail(row) for row in rows) or details
-        return Cause(kind=reason.kind, evidence=reason.evidence, details=details, place=reason.place or self._place(item, reason))
+        facts: tuple[Difference, ...] = ()
+        if record is not None and not reason.hunks:
+            facts = tuple(row for row in differences(record.facts, item.facts.facts) if row.group.value == reason.kind.value)
+        spans = reason.spans or spans_of(reason.keys, self.situation.places) or self._spans(item, reason)
+        return Cause(reason=replace(reason, spans=spans), facts=facts, dockerfile=self.situation.lines.get(item.name))
 
-    def _place(self, item: Wanted, reason: Reason) -> str:
-        """Where the spec says what the reason speaks of."""
-        target = self.situation.spec.targets[item.name]
-        key = {
+    def _spans(self, item: Wanted, reason: Reason) -> tuple[Span, ...]:
+        """Where the spec says what a reason speaks of that names no key of it."""
+        spec = self.situation.spec
+        target = spec.targets[item.name]
+        kinds = {
             ReasonKind.SPEC: "",
             ReasonKind.NEW: "",
             ReasonKind.ARG: "args",
             ReasonKind.BASE: "from",
             ReasonKind.SECRET: "secrets",
-        }.get(reason.kind)
-        if key is None:
-            return ""
-        first = reason.evidence.removeprefix("+ ").removeprefix("- ").removeprefix("~ ").split(maxsplit=1)[:1]
-        label = first[0].split("=")[0] if first else ""
+        }
+        if reason.kind not in kinds:
+            return ()
+        key, names = kinds[reason.kind], _named(reason)
         if reason.kind is ReasonKind.BASE:
-            spec = self.situation.spec
-            base = next((name for name, image in spec.bases.items() if image in reason.evidence), None)
-            return str(spec.at.get(f"bases.{base}") or target.at.get(key) or target.span)
-        return str(target.at.get(f"{key}.{label}") or target.at.get(label) or target.at.get(key) or target.span)
+            base = next((name for name, image in spec.bases.items() if image in names), None)
+            return (spec.at.get(f"bases.{base}") or target.at.get(key) or target.span,)
+        name = names[0] if len(names) == 1 else ""
+        return (target.at.get(f"{key}.{name}") or target.at.get(name) or target.at.get(key) or target.span,)
+
+
+def _named(reason: Reason) -> list[str]:
+    """What a reason's changes are called in the spec."""
+    facts = [change.label for change in reason.changes if isinstance(change, Difference)]
+    images = [change.name for change in reason.changes if isinstance(change, ImageChange)]
+    return [*facts, *images, *(change.key for change in reason.changes if isinstance(change, KeyChange))]
 
 
 def _is_told(reason: Reason, followed: set[str]) -> bool:
     """Whether a `parent` reason only names what the chain follows anyway."""
-    return reason.evidence in followed or (reason.evidence == "parents" and bool(followed))
+    named = [change.parent for change in reason.changes if isinstance(change, ParentChange)]
+    return named[0] in followed if named else not reason.changes and bool(followed)
 
 
-def _detail(row: Difference) -> str:
-    label, old, new = shown(row.label), *(None if value is None else shown(_short(value)) for value in (row.old, row.new))
-    if old is None:
-        return f"+ {label}  {new}"
-    return f"- {label}  {old}" if new is None else f"~ {label}  {old} → {new}"
+_ALWAYS = frozenset({Group.SPEC, Group.SCHEMA})
+"""Groups that every target has facts of: how many says nothing."""
 
 
-def _short(value: str) -> str:
-    """A digest short, anything else as it is."""
-    kind, colon, digest = value.rpartition(":")
-    is_digest = len(digest) == 64 and not set(digest) - set("0123456789abcdef")  # noqa: PLR2004 - sha256 in hex
-    return f"{kind}{colon}{digest[:12]}" if is_digest else value
-
-
-_NOUNS = {
-    Group.DOCKERFILE: "instruction",
-    Group.CONTEXT: "file",
-    Group.ARG: "argument",
-    Group.PARENT: "parent",
-    Group.SECRET: "secret",
-}
-
-
-_WORDS = {Group.DOCKERFILE: "Dockerfile", Group.SCHEMA: "fingerprint schema", Group.ARG: "args", Group.PARENT: "parents"}
-
-
-def _same(item: Wanted, against: Image | None) -> tuple[str, ...]:
-    """The kinds of facts that are as they were, with how much they cover."""
+def _same(item: Wanted, against: Image | None) -> tuple[Unchanged, ...]:
+    """The kinds of facts that are as they were."""
     if against is None or against.label is None:
         return ()
     found = []
     for group in (Group.SPEC, Group.DOCKERFILE, Group.CONTEXT, Group.ARG, Group.BASE, Group.PARENT, Group.SECRET, Group.SCHEMA):
         if against.label.groups.get(group.value) != item.facts.groups[group.value]:
             continue
-        facts = [fact for fact in item.facts.facts if fact.group is group]
-        noun = _NOUNS.get(group)
-        if group is Group.BASE:
-            found += [f"base same ({', '.join(fact.label for fact in facts)})"] if facts else []
-        elif noun is None:
-            found.append(f"{_WORDS.get(group, group.value)} same")
-        elif facts:
-            count = f"{len(facts)} {noun}{'s' if len(facts) != 1 else ''}"
-            found.append(f"{_WORDS.get(group, group.value)} same ({count})")
+        labels = tuple(fact.label for fact in item.facts.facts if fact.group is group)
+        if labels or group in _ALWAYS:
+            found.append(Unchanged(group=group, labels=labels))
     return tuple(found)

@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING
 from tasker_build.engine.api import UNIQUE_TAG
 
 if TYPE_CHECKING:
+    from tasker_build.errors import Span
+    from tasker_build.plan.changes import Change
+    from tasker_build.plan.facts import Hunk
     from tasker_build.spec.names import TargetName
 
 
@@ -66,13 +69,13 @@ class ReasonKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reason:
-    """Why a step is needed, with its evidence."""
+    """Why a step is needed: what differs, as data. `view/wording.py` says it in words."""
 
     kind: ReasonKind
-    evidence: str
-    details: tuple[str, ...] = ()
-    place: str = ""  # file:line:column of the spec, for what the spec says
-    is_dockerfile: bool = field(default=False, compare=False)  # it is the Dockerfile's instructions that differ
+    changes: tuple[Change, ...] = ()  # none: the kind says it all, or no record says more
+    hunks: tuple[Hunk, ...] = ()  # instructions that went and came, when it is the Dockerfile that differs
+    keys: tuple[str, ...] = ()  # keys of the spec that say what it speaks of
+    spans: tuple[Span, ...] = ()  # where they are; the planner does not know it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

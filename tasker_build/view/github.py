@@ -5,15 +5,17 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from tasker_build.errors import ProblemsError
 from tasker_build.finding import Level
-from tasker_build.plan.words import Action, ReasonKind
+from tasker_build.plan.changes import TemplateChange
+from tasker_build.plan.facts import Difference
+from tasker_build.plan.words import Action, ReasonKind, shown
 from tasker_build.render import is_stamp
 from tasker_build.view.plan import totals
 from tasker_build.view.progress import seconds_text
+from tasker_build.view.wording import evidence, signed_lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -159,7 +161,7 @@ def plan_annotations(plan: Plan, root: Path, templates: Mapping[str, str], time:
     for step in plan.steps:
         for reason in step.reasons:
             if place := _place(reason, root, templates):
-                found[place][f"{reason.kind.value} {reason.evidence}"].append(step.target)
+                found[place][f"{reason.kind.value} {evidence(reason)}"].append(step.target)
     for (file, line, column), rows in sorted(found.items(), key=lambda item: -len(set().union(*item[1].values()))):
         message = "\n".join(f"{said}: changes {_named(names)}" for said, names in rows.items())
         yield Annotation(level="notice", title="tasker-build plan", message=message, file=file, line=line, column=column)
@@ -167,15 +169,14 @@ def plan_annotations(plan: Plan, root: Path, templates: Mapping[str, str], time:
 
 def _place(reason: Reason, root: Path, templates: Mapping[str, str]) -> tuple[str, int, int] | None:
     """File, line and column of the first thing that a reason speaks of; what is gone has no place any more."""
-    if place := re.match(r"(.+?):(\d+):(\d+)(, |$)", reason.place):
-        return place[1], int(place[2]), int(place[3])
+    if reason.spans:
+        first = reason.spans[0]
+        return first.file, first.line, first.col
     if reason.kind is ReasonKind.CONTEXT:
-        paths = [line[2:] for line in reason.details if line.startswith(("~ ", "+ ")) and not reason.is_dockerfile]
-        return (str(root / paths[0]), 1, 0) if paths else None
-    if reason.kind is ReasonKind.TEMPLATE:
-        names = [chain.split(" → ")[-1] for chain in reason.evidence.split(", ")]
-        return next(((templates[name], 1, 0) for name in names if name in templates), None)
-    return None
+        paths = [change.label for change in reason.changes if isinstance(change, Difference) and change.new is not None]
+        return (str(root / shown(paths[0])), 1, 0) if paths else None
+    names = [change.chain[-1] for change in reason.changes if isinstance(change, TemplateChange)]
+    return next(((templates[name], 1, 0) for name in names if name in templates), None)
 
 
 def _named(names: Sequence[str]) -> str:
@@ -241,7 +242,7 @@ class _Bounded:
 
 
 def _row(step: Step) -> str:
-    reasons = "<br>".join(f"{reason.kind.value} {_code(reason.evidence)}" for reason in step.reasons)
+    reasons = "<br>".join(f"{reason.kind.value} {_code(evidence(reason))}" for reason in step.reasons)
     needed = " (needed by the selection)" if step.needed_by_selection else ""
     return f"| {_code(step.action.value)} | {_code(step.target)} | {step.action.word}{needed} | {reasons} |\n"
 
@@ -251,17 +252,11 @@ def _hunks(plan: Plan) -> Mapping[tuple[str, ...], tuple[TargetName, ...]]:
     found: defaultdict[tuple[str, ...], list[TargetName]] = defaultdict(list)
     for step in plan.steps:
         for reason in step.reasons:
-            for lines in _split(reason.details):
+            for hunk in reason.hunks:
+                lines = tuple(map(shown, signed_lines(hunk)))
                 if step.target not in found[lines]:
                     found[lines].append(step.target)
     return {lines: tuple(sorted(names)) for lines, names in found.items()}
-
-
-def _split(details: Sequence[str]) -> Iterator[tuple[str, ...]]:
-    """Details of a reason cut into differences; those that do not begin with the place of one are none."""
-    heads = [i for i, line in enumerate(details) if line.startswith("@@ ")]
-    for start, end in pairwise([*heads, len(details)]):
-        yield tuple(details[start + 1 : end])
 
 
 def _difference(lines: Sequence[str], names: Sequence[str]) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tasker_build.view.layout import inverse
 from tasker_build.view.picture import TargetFacts, anchor, draw, escaped, facts_text, make_scene, style
+from tasker_build.view.wording import details, evidence
 
 if TYPE_CHECKING:
     from tasker_build.graph import Graph
@@ -104,11 +105,12 @@ def _image(step: Step) -> str:
 
 
 def _reason(reason: Reason) -> str:
-    text = f"<b>{escaped(reason.kind.value)}</b> {escaped(reason.evidence)}"
-    if not reason.details:
+    text = f"<b>{escaped(reason.kind.value)}</b> {escaped(evidence(reason))}"
+    lines = details(reason)
+    if not lines:
         return f"<div>{text}</div>"
-    more = len(reason.details) - _MOST_DETAILS
-    shown = "\n".join([*reason.details[:_MOST_DETAILS], *([f"… and {more} more"] if more > 0 else [])])
+    more = len(lines) - _MOST_DETAILS
+    shown = "\n".join([*lines[:_MOST_DETAILS], *([f"… and {more} more"] if more > 0 else [])])
     return f"<details><summary>{text}</summary><pre>{escaped(shown)}</pre></details>"
 
 

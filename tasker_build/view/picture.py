@@ -13,6 +13,7 @@ from tasker_build.duration import estimate
 from tasker_build.errors import Problem, RefusedError, SelectionError, nearest
 from tasker_build.plan.words import Action
 from tasker_build.view.layout import inverse, place, reduced
+from tasker_build.view.wording import evidence
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -430,7 +431,7 @@ def _target(scene: Scene, name: str, box: Box, *, linked: bool) -> str:
     step = scene.steps[name]
     meta = facts_text(scene.facts.get(_typed(name), _NO_FACTS))
     x, y, left = box.x, box.y, box.x + _BADGE + 2 * _PAD - 1
-    reasons = [f"{reason.kind.value}: {reason.evidence}" for reason in step.reasons]
+    reasons = [f"{reason.kind.value}: {evidence(reason)}" for reason in step.reasons]
     tooltip = "\n".join([f"{name}: {step.action.word}", *reasons, *([meta] if meta else [])])
     ring = f'<rect class="ring" {_rect(box, 3.5)} rx="11"/>' if name in scene.path else ""
     head = f'<g class="node {_CLASSES[step.action]}">'

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tasker_build.plan.words import Action, Plan, Step, shown
+from tasker_build.view import wording
 from tasker_build.view.document import document
+from tasker_build.view.wording import evidence, place, reason_data
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,14 +46,26 @@ def _step_lines(step: Step, width: int, kinds: int, details: bool) -> Iterator[s
         yield f"{head}  {step.action.word}{needed}" if step.action is not Action.KEEP else f"{head}{needed}"
     for i, reason in enumerate(step.reasons):
         start = head if i == 0 else " " * len(head)
-        place = f"  ({shown(reason.place)})" if reason.place else ""
-        yield f"{start}  {reason.kind.value:<{kinds}} {shown(reason.evidence)}{place}{needed if i == 0 else ''}"
+        where = f"  ({shown(place(reason))})" if place(reason) else ""
+        yield f"{start}  {reason.kind.value:<{kinds}} {shown(evidence(reason))}{where}{needed if i == 0 else ''}"
         if details:
-            yield from (f"{' ' * (len(head) + kinds)}   {shown(line)}" for line in reason.details)
+            yield from (f"{' ' * (len(head) + kinds)}   {shown(line)}" for line in wording.details(reason))
 
 
 def plan_data(plan: Plan, project: str) -> dict[str, Any]:
     """The plan as data: one document, fields are only ever added."""
-    from tasker_build.plan.saved import step_data  # noqa: PLC0415 - a plan for people does not wait for it
-
     return document("preview", project=project, changed=plan.changed, steps=[step_data(step) for step in plan.steps])
+
+
+def step_data(step: Step) -> dict[str, Any]:
+    """A step as data, in plans that are shown and plans that are saved."""
+    return {
+        "target": step.target,
+        "action": step.action.name.lower(),
+        "fingerprint": step.fingerprint or None,
+        "image": step.image or None,
+        "tags": list(step.tags),
+        "image_id": step.image_id,
+        "needed_by_selection": step.needed_by_selection,
+        "reasons": list(map(reason_data, step.reasons)),
+    }

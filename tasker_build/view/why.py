@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from tasker_build.plan.judge import wrong_guesses
 from tasker_build.plan.words import UNCOMMITTED, Action, ReasonKind, short_id, shown
+from tasker_build.view import wording
 from tasker_build.view.document import document, revision_data
 
 if TYPE_CHECKING:
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
     from tasker_build.plan.history import BuildRecord
     from tasker_build.plan.judge import Guess, StepReport
     from tasker_build.plan.origin import Base, Origin
-    from tasker_build.plan.situation import Standing
-    from tasker_build.plan.why import Cause, Explanation, Link
+    from tasker_build.plan.situation import BuiltOn
+    from tasker_build.plan.why import Explanation, Link
 
 _WOULD = {
     Action.KEEP: "is kept",
@@ -41,7 +42,8 @@ def explanation_text(explanation: Explanation) -> str:
     for link in explanation.links:
         lines += _link_lines(link)
     if explanation.same:
-        lines.append(("unchanged: " if step.action is Action.KEEP else "not the cause: ") + ", ".join(explanation.same))
+        same = ", ".join(map(wording.unchanged_words, explanation.same))
+        lines.append(f"{'unchanged' if step.action is Action.KEEP else 'not the cause'}: {same}")
     if image is None:
         lines.append("nothing to compare with: no image of this target is here")
     else:
@@ -49,7 +51,7 @@ def explanation_text(explanation: Explanation) -> str:
         what = "image" if step.action in {Action.KEEP, Action.RETAG} else "compared with"
         fingerprint = image.label.fingerprint[:12] if image.label else ""
         lines.append(f"{what} {short_id(image.id)}, fingerprint {fingerprint}, of {_when(image, record)}{_record_words(record)}")
-        lines += _standing_lines(explanation.stands_on)
+        lines += _built_on_lines(explanation.stands_on)
     return "\n".join(map(shown, lines))
 
 
@@ -59,21 +61,17 @@ def _link_lines(link: Link) -> Iterator[str]:
         what = f"{link.action.value} {_WOULD[link.action]}" if link.action.builds else "was built meanwhile"
         yield f"{indent}<- {link.target}  {'(see above)' if link.above else what}"
     for cause in link.causes:
-        place = f"  ({cause.place})" if cause.place else ""
-        word = "ALSO" if cause.kind is ReasonKind.FAILED_BEFORE else "ROOT"
-        yield f"{indent}   {word}: {cause.kind.value}  {cause.evidence}{place}"
-        details = _details(cause)
+        place = wording.place(cause.reason)
+        where = f"  ({place})" if place else ""
+        word = "ALSO" if cause.reason.kind is ReasonKind.FAILED_BEFORE else "ROOT"
+        yield f"{indent}   {word}: {cause.reason.kind.value}  {wording.cause_evidence(cause)}{where}"
+        details = wording.cause_details(cause)
         yield from (f"{indent}      {line}" for line in details[:_MOST_DETAILS])
         if len(details) > _MOST_DETAILS:
             yield f"{indent}      … {len(details) - _MOST_DETAILS} more (--format json has all)"
 
 
-def _details(cause: Cause) -> Sequence[str]:
-    """Details that say more than the evidence does already."""
-    return [line for line in cause.details if line not in cause.evidence]
-
-
-def _standing_lines(rows: Sequence[Standing]) -> Iterator[str]:
+def _built_on_lines(rows: Sequence[BuiltOn]) -> Iterator[str]:
     for row in rows:
         names = f" ({', '.join(row.references)})" if row.references else " (not here under any name)"
         now = f"; that name is {short_id(row.now)} now" if row.now else ""
@@ -114,21 +112,13 @@ def explanation_data(explanation: Explanation) -> dict[str, Any]:
                 "depth": link.depth,
                 "action": link.action.name.lower(),
                 "above": link.above,
-                "causes": [
-                    {
-                        "kind": cause.kind.value,
-                        "evidence": cause.evidence,
-                        "details": list(cause.details),
-                        "place": cause.place or None,
-                    }
-                    for cause in link.causes
-                ],
+                "causes": list(map(wording.cause_data, link.causes)),
             }
             for link in explanation.links
         ],
-        "not_the_cause": list(explanation.same),
+        "not_the_cause": list(map(wording.unchanged_words, explanation.same)),
         "compared_with": _image_data(explanation.against, explanation.record) if explanation.against else None,
-        "built_on": [_standing_data(row) for row in explanation.stands_on],
+        "built_on": [_built_on_data(row) for row in explanation.stands_on],
     }
 
 
@@ -153,7 +143,7 @@ def _image_data(image: Image, record: BuildRecord | None) -> dict[str, Any]:
     }
 
 
-def _standing_data(row: Standing) -> dict[str, Any]:
+def _built_on_data(row: BuiltOn) -> dict[str, Any]:
     return {"name": row.name, "id": row.image_id, "references": list(row.references), "now": row.now}
 
 
@@ -229,7 +219,7 @@ def origin_text(found: Origin, spec_files: Sequence[str]) -> str:
         f"  fingerprint  {label.fingerprint[:12]}, {current}",
         f"  platform     {label.platform}",
         f"  made         {_when(image, found.record)}{_record_words(found.record)}",
-        *_standing_lines(found.stands_on),
+        *_built_on_lines(found.stands_on),
     ]
     return "\n".join(map(shown, lines))
 
@@ -243,7 +233,7 @@ def origin_data(found: Origin, spec_files: Sequence[str]) -> dict[str, Any]:
         "verdict": found.verdict,
         "current": found.current,
         "spec": list(spec_files),
-        "built_on": [_standing_data(row) for row in found.stands_on],
+        "built_on": [_built_on_data(row) for row in found.stands_on],
     }
 
 

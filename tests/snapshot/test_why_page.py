@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 from tasker_build.cli.planning import plan_project
+from tasker_build.plan.places import with_places
 from tasker_build.plan.planner import Observed, make_plan
 from tasker_build.plan.situation import Situation
 from tasker_build.plan.why import explain
@@ -77,12 +78,19 @@ class Stack:
             selected=every,
             now=NOW,
         )
+        plan = with_places(plan, project.places)
         lines = {
             target: (f"{WORK}/docker/{project.spec.targets[target].dockerfile}", [step.line for step in file.instructions])
             for target, file in project.dockerfiles.items()
         }
         situation = Situation(
-            spec=project.spec, wanted=project.wanted, observed=observed, records=records, plan=plan, lines=lines
+            spec=project.spec,
+            wanted=project.wanted,
+            observed=observed,
+            records=records,
+            plan=plan,
+            places=project.places,
+            lines=lines,
         )
         return f"$ tasker-build why {name}\n{explanation_text(explain(TargetName(name), situation))}"
 

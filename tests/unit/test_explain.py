@@ -33,6 +33,7 @@ from tasker_build.view.why import (
     steps_data,
     steps_text,
 )
+from tasker_build.view.wording import cause_details, cause_evidence, place, unchanged_words
 from tests.conftest import write_files
 from tests.unit.tiny import BASE, FILES, TinyEngine, build_all, edit
 
@@ -63,7 +64,15 @@ def situation(root: Path, engine: TinyEngine) -> Situation:
     lines = {
         name: (f"docker/{name}/Dockerfile", [i.line for i in file.instructions]) for name, file in project.dockerfiles.items()
     }
-    return Situation(spec=project.spec, wanted=project.wanted, observed=observed, records=records, plan=plan, lines=lines)
+    return Situation(
+        spec=project.spec,
+        wanted=project.wanted,
+        observed=observed,
+        records=records,
+        plan=plan,
+        places=project.places,
+        lines=lines,
+    )
 
 
 def why(root: Path, engine: TinyEngine, name: str) -> Explanation:
@@ -72,8 +81,12 @@ def why(root: Path, engine: TinyEngine, name: str) -> Explanation:
     return found
 
 
+def same(found: Explanation) -> list[str]:
+    return list(map(unchanged_words, found.same))
+
+
 def chain(found: Explanation) -> list[tuple[str, int, list[str]]]:
-    return [(link.target, link.depth, [cause.kind.value for cause in link.causes]) for link in found.links]
+    return [(link.target, link.depth, [cause.reason.kind.value for cause in link.causes]) for link in found.links]
 
 
 def test_a_kept_target_says_since_when_and_what_it_stands_on(root: Path, engine: TinyEngine) -> None:
@@ -99,11 +112,11 @@ def test_a_chain_leads_to_its_root_with_the_file_old_and_new(root: Path, engine:
     found = why(root, engine, "app")
     assert chain(found) == [("app", 0, []), ("base", 1, ["context"])]
     (cause,) = found.links[1].causes
-    assert cause.evidence == "1 file: ~ lib/a.txt"
-    assert cause.details[0].startswith("~ lib/a.txt  file:")
-    assert " → file:" in cause.details[0]
-    assert "context same (1 file)" in found.same
-    assert not [same for same in found.same if "parents" in same]
+    assert cause_evidence(cause) == "1 file: ~ lib/a.txt"
+    assert cause_details(cause)[0].startswith("~ lib/a.txt  file:")
+    assert " → file:" in cause_details(cause)[0]
+    assert "context same (1 file)" in same(found)
+    assert not [words for words in same(found) if "parents" in words]
 
 
 def test_a_parent_that_was_built_meanwhile_still_leads_to_the_root(root: Path, engine: TinyEngine) -> None:
@@ -112,7 +125,7 @@ def test_a_parent_that_was_built_meanwhile_still_leads_to_the_root(root: Path, e
     found = why(root, engine, "app")
     assert chain(found) == [("app", 0, []), ("base", 1, ["context"])]
     assert "was built meanwhile" in explanation_text(found)
-    assert found.links[1].causes[0].evidence == "~ lib/a.txt"
+    assert cause_evidence(found.links[1].causes[0]) == "~ lib/a.txt"
 
 
 def test_several_roots_are_all_named_with_their_places(root: Path, engine: TinyEngine) -> None:
@@ -122,11 +135,11 @@ def test_several_roots_are_all_named_with_their_places(root: Path, engine: TinyE
     found = why(root, engine, "app")
     assert chain(found) == [("app", 0, ["context", "arg"]), ("base", 1, ["template"])]
     arg = found.links[0].causes[1]
-    assert arg.evidence == "FLAVOUR plain → spicy"
-    assert arg.place.endswith("stacks.yaml:16:21")
+    assert cause_evidence(arg) == "FLAVOUR plain → spicy"
+    assert place(arg.reason).endswith("stacks.yaml:16:21")
     template = found.links[1].causes[0]
-    assert template.evidence == "base.j2"
-    assert template.details == ("docker/base/Dockerfile:5", "+ RUN echo new")
+    assert cause_evidence(template) == "base.j2"
+    assert cause_details(template) == ("docker/base/Dockerfile:5", "+ RUN echo new")
 
 
 def test_a_parent_reached_on_two_ways_is_explained_once(root: Path) -> None:
@@ -154,9 +167,9 @@ def test_without_a_record_the_group_is_all_there_is(root: Path, engine: TinyEngi
     for file in (root / ".tasker-build/targets").iterdir():
         file.unlink()
     found = why(root, engine, "app")
-    assert found.links[0].causes[0].evidence == "no record here: group only"
+    assert cause_evidence(found.links[0].causes[0]) == "no record here: group only"
     assert "no record of its build here" in explanation_text(found)
-    assert "spec same" in found.same
+    assert "spec same" in same(found)
 
 
 ESCAPE = "\x1b[2J\x1b]0;title\x07"
@@ -166,7 +179,7 @@ def test_control_characters_of_names_do_not_reach_a_terminal(root: Path, engine:
     (root / f"work/app/{ESCAPE}\n").write_text("")
     found = why(root, engine, "app")
     (cause,) = found.links[0].causes
-    assert cause.details[0].startswith(r"+ app/\x1b[2J\x1b]0;title\x07\n  file:")
+    assert cause_details(cause)[0].startswith(r"+ app/\x1b[2J\x1b]0;title\x07\n  file:")
     assert "\x1b" not in explanation_text(found)
     label = engine.images()[1].label
     assert label is not None
@@ -187,8 +200,8 @@ def test_a_base_that_moved_is_a_root_with_both_ids(root: Path, engine: TinyEngin
     engine.put("debian-2", [BASE], None)
     found = why(root, engine, "other")
     assert chain(found) == [("other", 0, ["base"])]
-    assert "debian-1 → debian-2" in found.links[0].causes[0].evidence
-    assert found.links[0].causes[0].place.endswith("stacks.yaml:6:17")
+    assert "debian-1 → debian-2" in cause_evidence(found.links[0].causes[0])
+    assert place(found.links[0].causes[0].reason).endswith("stacks.yaml:6:17")
 
 
 def test_a_parent_made_again_by_hand_is_a_root(root: Path, engine: TinyEngine) -> None:
@@ -202,7 +215,7 @@ def test_a_parent_made_again_by_hand_is_a_root(root: Path, engine: TinyEngine) -
         file.unlink()
     found = why(root, engine, "app")
     assert chain(found) == [("app", 0, ["parent"])]
-    assert "base was built again" in found.links[0].causes[0].evidence
+    assert "base was built again" in cause_evidence(found.links[0].causes[0])
     assert found.stands_on[0].now == "other-base"
 
 
@@ -222,7 +235,7 @@ def test_a_long_chain_needs_no_recursion(tmp_path: Path) -> None:
     edit(root, "work/lib/a.txt", "1", "2")
     found = explain(T(f"t{count - 1}"), situation(root, engine))
     assert [link.depth for link in found.links] == list(range(count))
-    assert [cause.kind.value for cause in found.links[-1].causes] == ["context"]
+    assert [cause.reason.kind.value for cause in found.links[-1].causes] == ["context"]
 
 
 def test_a_path_to_one_of_several_is_the_shortest_downwards() -> None:

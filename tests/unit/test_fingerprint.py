@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasker_build.ecosystems.meaning import toml_meaning
-from tasker_build.plan.facts import Fact, Facts, Group, differences, hunk_lines, hunks
+from tasker_build.plan.facts import Fact, Facts, Group, differences, hunks
 from tasker_build.project import Project
 from tasker_build.spec.model import TargetName
+from tasker_build.view.wording import hunk_lines
 from tests.conftest import write_files
 
 if TYPE_CHECKING:

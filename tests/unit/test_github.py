@@ -20,6 +20,8 @@ from tasker_build.errors import Problem, RefusedError, Span, SpecError
 from tasker_build.finding import Finding, Level
 from tasker_build.lint import Result
 from tasker_build.output import Drift, State
+from tasker_build.plan.changes import ParentChange, Quoted, TemplateChange
+from tasker_build.plan.facts import Difference, Group, Hunk
 from tasker_build.plan.words import Action, Plan, Reason, ReasonKind, Step
 from tasker_build.project import Project
 from tasker_build.spec.model import TargetName
@@ -60,7 +62,9 @@ def read(line: str) -> tuple[str, dict[str, str], str]:
 
 
 def test_a_spec_with_a_comma_in_its_name_is_a_place() -> None:
-    reason = Reason(kind=ReasonKind.SPEC, evidence="x", place="a, b/stacks.yaml:3:7, a, b/stacks.yaml:9:1")
+    reason = Reason(
+        kind=ReasonKind.SPEC, spans=(Span(file="a, b/stacks.yaml", line=3, col=7), Span(file="a, b/stacks.yaml", line=9, col=1))
+    )
     assert _place(reason, Path(), {}) == ("a, b/stacks.yaml", 3, 7)
 
 
@@ -131,15 +135,18 @@ def test_findings_and_drift_are_annotated() -> None:
 
 
 def test_a_plan_is_annotated_where_its_evidence_is() -> None:
-    lock = Reason(kind=ReasonKind.CONTEXT, evidence="2 files: - gone, ~ Cargo.lock", details=("- gone", "~ Cargo.lock"))
-    own = Reason(kind=ReasonKind.CONTEXT, evidence="1 file: + new", details=("+ new",))
-    argument = Reason(kind=ReasonKind.ARG, evidence="A 1 → 2", place="stacks.yaml:26:15, stacks.yaml:30:1")
-    template = Reason(kind=ReasonKind.TEMPLATE, evidence="app.j2 → common.j2, other.j2")
-    layout = Reason(kind=ReasonKind.CONTEXT, evidence="layout of the workspace", details=("+ COPY x",), is_dockerfile=True)
-    nowhere = [
-        Reason(kind=kind, evidence="e") for kind in (ReasonKind.NEW, ReasonKind.PARENT, ReasonKind.TEMPLATE, ReasonKind.MISSING)
-    ]
-    gone = Reason(kind=ReasonKind.CONTEXT, evidence="1 file: - gone", details=("- gone",))
+    lock = files(gone="-", **{"Cargo.lock": "~"})
+    own = files(new="+")
+    argument = Reason(
+        kind=ReasonKind.ARG,
+        changes=(Difference(group=Group.ARG, label="A", old="1", new="2"),),
+        spans=(Span(file="stacks.yaml", line=26, col=15), Span(file="stacks.yaml", line=30, col=1)),
+    )
+    chains = (TemplateChange(chain=("app.j2", "common.j2")), TemplateChange(chain=("other.j2",)))
+    template = Reason(kind=ReasonKind.TEMPLATE, changes=chains)
+    layout = Reason(kind=ReasonKind.CONTEXT, hunks=(Hunk(at=0, went=(), came=("COPY x",)),))
+    nowhere = [Reason(kind=kind) for kind in (ReasonKind.NEW, ReasonKind.PARENT, ReasonKind.TEMPLATE, ReasonKind.MISSING)]
+    gone = files(gone="-")
     plan = Plan(
         steps=(
             step("a", Action.REBUILD, argument, own),
@@ -169,20 +176,35 @@ def step(name: str, action: Action, *reasons: Reason) -> Step:
 
 
 def changed(name: str, *hunks: tuple[str, ...]) -> Step:
-    details = tuple(line for i, lines in enumerate(hunks) for line in (f"@@ instruction {i + len(name)}", *lines))
-    return step(name, Action.REBUILD, Reason(kind=ReasonKind.TEMPLATE, evidence="t.j2", details=details))
+    found = tuple(
+        Hunk(
+            at=i + len(name),
+            went=tuple(line[2:] for line in lines if line.startswith("-")),
+            came=tuple(line[2:] for line in lines if line.startswith("+")),
+        )
+        for i, lines in enumerate(hunks)
+    )
+    return step(name, Action.REBUILD, Reason(kind=ReasonKind.TEMPLATE, changes=(TemplateChange(chain=("t.j2",)),), hunks=found))
+
+
+def files(**signs: str) -> Reason:
+    """Path → its sign."""
+    values = {"-": ("1", None), "+": (None, "1"), "~": ("1", "2")}
+    changes = [
+        Difference(group=Group.CONTEXT, label=path, old=values[sign][0], new=values[sign][1]) for path, sign in signs.items()
+    ]
+    return Reason(kind=ReasonKind.CONTEXT, changes=tuple(changes))
 
 
 def test_the_same_difference_is_shown_once_with_the_targets_it_hits() -> None:
     same, own = ("- RUN old", "+ RUN new"), ("+ USER x",)
-    files = Reason(kind=ReasonKind.CONTEXT, evidence="1 file: ~ a", details=("~ a",))
     plan = Plan(
         steps=(
             changed("zeta", same),
             changed("b", same, own),
             changed("alpha", same),
             step("kept", Action.KEEP),
-            step("c", Action.REBUILD, files, Reason(kind=ReasonKind.PARENT, evidence="b")),
+            step("c", Action.REBUILD, files(a="~"), Reason(kind=ReasonKind.PARENT, changes=(ParentChange(parent="b"),))),
         )
     )
     text = plan_summary(plan, "demo")
@@ -205,7 +227,9 @@ def test_nothing_to_do_has_no_table() -> None:
 
 def test_what_markdown_would_take_for_markup_is_text() -> None:
     evidence = "a|b `c` <img src=x> _d_ *e* \\ @sha256:1\n## f"
-    text = plan_summary(Plan(steps=(step("x|y", Action.REBUILD, Reason(kind=ReasonKind.ARG, evidence=evidence)),)), "demo")
+    text = plan_summary(
+        Plan(steps=(step("x|y", Action.REBUILD, Reason(kind=ReasonKind.ARG, changes=(Quoted(evidence=evidence),))),)), "demo"
+    )
     (row,) = (line for line in text.split("\n") if "rebuild" in line and line.startswith("|"))
     assert row.count("|") == 5
     assert not set("`\\*_@#") & set(row.split("arg ")[1].replace("&#", ""))
@@ -229,7 +253,7 @@ def test_a_long_difference_is_cut() -> None:
 
 
 def test_names_that_are_not_utf_8_can_be_written() -> None:
-    odd = replace(changed("a"), reasons=(Reason(kind=ReasonKind.CONTEXT, evidence="caf\udce9"),))
+    odd = replace(changed("a"), reasons=(Reason(kind=ReasonKind.CONTEXT, changes=(Quoted(evidence="caf\udce9"),)),))
     assert plan_summary(Plan(steps=(odd,)), "demo").encode()
 
 

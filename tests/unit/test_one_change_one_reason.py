@@ -19,6 +19,7 @@ from tasker_build.plan.installation import host_platform
 from tasker_build.plan.words import Action, ReasonKind, unique_reference
 from tasker_build.project import Project
 from tasker_build.spec.model import TargetName
+from tasker_build.view import wording
 from tests.conftest import REPOSITORY, write_files
 from tests.unit.tiny import BASE, TinyEngine, build_all, edit
 
@@ -208,7 +209,11 @@ def stale(root: Path, engine: TinyEngine, *forced: str) -> dict[str, list[tuple[
     plan = plan_project(Project.open([root / "stacks.yaml"]), engine, (), forced)
     return {
         step.target: [
-            (reason.kind, reason.evidence + f" @{reason.place}".removesuffix(" @").replace(f"{root}/", ""), reason.details)
+            (
+                reason.kind,
+                wording.evidence(reason) + f" @{wording.place(reason)}".removesuffix(" @").replace(f"{root}/", ""),
+                wording.details(reason),
+            )
             for reason in step.reasons
         ]
         for step in plan.steps
@@ -398,7 +403,7 @@ def test_a_failure_changes_no_action(root: Path, engine: TinyEngine) -> None:
     edit(root, "work/lib/a.txt", "1", "2")
     plan = plan_project(Project.open([root / "stacks.yaml"]), engine, ())
     (step,) = [step for step in plan.steps if step.target == "app"]
-    assert (step.action, [reason.evidence for reason in step.reasons]) == (
+    assert (step.action, [wording.evidence(reason) for reason in step.reasons]) == (
         Action.CASCADE,
         ["base", "its last build failed: run r"],
     )

@@ -13,6 +13,7 @@ import networkx as nx
 import pytest
 
 from tasker_build.errors import RefusedError, SelectionError
+from tasker_build.plan.changes import Quoted
 from tasker_build.plan.words import Action, Plan, Reason, ReasonKind, Step
 from tasker_build.records.durations import durations
 from tasker_build.records.records import Records
@@ -55,7 +56,11 @@ def plan_of(graph: Graph, actions: Mapping[str, Action] | None = None, default: 
     for name in nx.lexicographical_topological_sort(graph):
         action = actions.get(name, default)
         kind = {Action.REBUILD: ReasonKind.CONTEXT, Action.CREATE: ReasonKind.NEW}.get(action, ReasonKind.PARENT)
-        reasons = () if action is Action.KEEP else (Reason(kind=kind, evidence=f"evidence of {name}", details=("+ one",)),)
+        reasons = (
+            ()
+            if action is Action.KEEP
+            else (Reason(kind=kind, changes=(Quoted(evidence=f"evidence of {name}", details=("+ one",)),)),)
+        )
         steps.append(Step(target=name, action=action, reasons=reasons, image=f"registry/{name}"))
     return Plan(steps=tuple(steps))
 
@@ -133,7 +138,7 @@ def test_a_picture_needs_nothing_from_outside() -> None:
 @pytest.mark.parametrize("linked", [False, True])
 def test_names_and_evidence_are_inert(linked: bool) -> None:  # noqa: FBT001
     graph = graph_of([(EVIL, "b")])
-    reason = Reason(kind=ReasonKind.CONTEXT, evidence=EVIL, details=(EVIL,))
+    reason = Reason(kind=ReasonKind.CONTEXT, changes=(Quoted(evidence=EVIL, details=(EVIL,)),))
     plan = Plan(
         steps=tuple(
             Step(target=name, action=Action.REBUILD, reasons=(reason,), image=EVIL)

@@ -17,12 +17,14 @@ from tasker_build.engine.api import ImageLabel
 from tasker_build.engine.memory import MemoryEngine
 from tasker_build.plan.facts import SCHEMA, Fact, Facts, Group
 from tasker_build.plan.history import BuildKey, BuildRecord, History
+from tasker_build.plan.places import with_places
 from tasker_build.plan.planner import Observed, make_plan
 from tasker_build.plan.wanted import Wanted
 from tasker_build.plan.words import Action, Plan, Step, unique_reference
 from tasker_build.project import Project
 from tasker_build.spec.model import TargetName
 from tasker_build.view.plan import plan_data, plan_text
+from tasker_build.view.wording import details, evidence
 from tests.conftest import write_files
 from tests.unit.tiny import FILES, TinyEngine, build_all, edit
 
@@ -158,7 +160,7 @@ def test_nothing_changed(world: World) -> None:
 def test_offline_everything_counts_as_new(world: World) -> None:
     plan = world.plan(asked=False)
     assert signs(plan) == {"base": "+", "app": "+", "lone": "+"}
-    assert step(plan, "lone").reasons[0].evidence == "offline: the engine was not asked"
+    assert evidence(step(plan, "lone").reasons[0]) == "offline: the engine was not asked"
 
 
 def test_what_was_built_here_and_is_gone_is_missing(world: World) -> None:
@@ -167,7 +169,7 @@ def test_what_was_built_here_and_is_gone_is_missing(world: World) -> None:
     world.engine.stored.pop("lone-3")
     plan = world.plan()
     assert (signs(plan)["lone"], kinds(plan, "lone")) == ("+", ["missing"])
-    assert "was built here and is gone" in step(plan, "lone").reasons[0].evidence
+    assert "was built here and is gone" in evidence(step(plan, "lone").reasons[0])
     world.known.clear()
     assert kinds(world.plan(), "lone") == ["new"]
 
@@ -178,7 +180,7 @@ def test_a_change_is_named_with_its_evidence(world: World, group: str) -> None:
     plan = world.plan()
     assert signs(plan) == {"base": "=", "app": "=", "lone": "~"}
     assert kinds(plan, "lone") == [group]
-    assert f"{group}-fact" in step(plan, "lone").reasons[0].evidence
+    assert f"{group}-fact" in evidence(step(plan, "lone").reasons[0])
 
 
 @pytest.mark.parametrize("group", ["spec", "context", "arg", "base", "secret", "dockerfile"])
@@ -187,7 +189,7 @@ def test_without_a_record_the_group_is_known_and_the_action_is_the_same(world: W
     world.known.clear()
     plan = world.plan()
     assert (signs(plan)["lone"], kinds(plan, "lone")) == ("~", ["template" if group == "dockerfile" else group])
-    assert "no record here: group only" in step(plan, "lone").reasons[0].evidence
+    assert "no record here: group only" in evidence(step(plan, "lone").reasons[0])
 
 
 def test_several_changes_are_several_reasons_in_their_order(world: World) -> None:
@@ -198,13 +200,13 @@ def test_several_changes_are_several_reasons_in_their_order(world: World) -> Non
 def test_a_changed_dockerfile_is_the_templates_the_specs_or_the_workspaces_doing(world: World) -> None:
     world.changes["lone"] = {"dockerfile": "1"}
     assert kinds(world.plan(), "lone") == ["context"]
-    assert "layout of the workspace" in step(world.plan(), "lone").reasons[0].evidence
+    assert "layout of the workspace" in evidence(step(world.plan(), "lone").reasons[0])
     world.spec_digest = "2"
     assert kinds(world.plan(), "lone") == ["spec"]
     world.templates = {"app.j2": "2"}
     assert kinds(world.plan(), "lone") == ["template"]
-    assert step(world.plan(), "lone").reasons[0].evidence == "app.j2"
-    assert step(world.plan(), "lone").reasons[0].details == ("@@ instruction 1", "- 0", "+ 1")
+    assert evidence(step(world.plan(), "lone").reasons[0]) == "app.j2"
+    assert details(step(world.plan(), "lone").reasons[0]) == ("@@ instruction 1", "- 0", "+ 1")
 
 
 def test_another_schema_rebuilds_once(world: World) -> None:
@@ -221,7 +223,7 @@ def test_a_changed_parent_takes_its_children_along(world: World) -> None:
     plan = world.plan()
     assert signs(plan) == {"base": "~", "app": "^", "lone": "="}
     assert kinds(plan, "app") == ["parent"]
-    assert step(plan, "app").reasons[0].evidence == "base"
+    assert evidence(step(plan, "app").reasons[0]) == "base"
 
 
 def test_a_parent_and_something_of_its_own_is_a_rebuild(world: World) -> None:
@@ -234,7 +236,7 @@ def test_a_parent_that_was_built_again_by_hand(world: World) -> None:
     world.build("base")
     plan = world.plan()
     assert signs(plan) == {"base": "=", "app": "^", "lone": "="}
-    assert step(plan, "app").reasons[0].evidence == "base was built again: base-1 → base-4"
+    assert evidence(step(plan, "app").reasons[0]) == "base was built again: base-1 → base-4"
 
 
 def test_a_base_that_moved(world: World) -> None:
@@ -242,7 +244,7 @@ def test_a_base_that_moved(world: World) -> None:
     plan = world.plan()
     assert signs(plan) == {"base": "~", "app": "~", "lone": "~"}
     assert kinds(plan, "lone") == ["base"]
-    assert step(plan, "lone").reasons[0].evidence == f"{BASE} debian-1 → debian-2"
+    assert evidence(step(plan, "lone").reasons[0]) == f"{BASE} debian-1 → debian-2"
 
 
 def test_a_base_that_is_not_here_any_more_changes_nothing(world: World) -> None:
@@ -282,7 +284,7 @@ def test_a_missing_tag_is_only_put_back(world: World) -> None:
     world.engine.remove("demo-lone:latest")
     plan = world.plan()
     assert (signs(plan)["lone"], kinds(plan, "lone")) == (">", ["tag"])
-    assert step(plan, "lone").reasons[0].evidence == "demo-lone:latest is missing"
+    assert evidence(step(plan, "lone").reasons[0]) == "demo-lone:latest is missing"
     assert (step(plan, "lone").image_id, plan.changed) == ("lone-3", True)
 
 
@@ -295,7 +297,7 @@ def test_a_tag_that_moved_to_a_foreign_image(world: World) -> None:
     world.engine.put("foreign", ["demo-lone:latest"], None)
     plan = world.plan()
     assert (signs(plan)["lone"], kinds(plan, "lone")) == (">", ["tag"])
-    assert step(plan, "lone").reasons[0].evidence == "demo-lone:latest is foreign, which we did not build"
+    assert evidence(step(plan, "lone").reasons[0]) == "demo-lone:latest is foreign, which we did not build"
 
 
 def test_a_tag_that_moved_to_an_older_image_of_ours(world: World) -> None:
@@ -303,12 +305,12 @@ def test_a_tag_that_moved_to_an_older_image_of_ours(world: World) -> None:
     world.build("lone")
     world.changes.clear()
     assert kinds(world.plan(), "lone") == ["tag"]
-    assert "our image of fingerprint" in step(world.plan(), "lone").reasons[0].evidence
+    assert "our image of fingerprint" in evidence(step(world.plan(), "lone").reasons[0])
 
 
 def test_a_tag_that_stands_on_another_target(world: World) -> None:
     world.engine.tag("app-2", "demo-lone:latest")
-    assert step(world.plan(), "lone").reasons[0].evidence == "demo-lone:latest is app-2, an image of `app`"
+    assert evidence(step(world.plan(), "lone").reasons[0]) == "demo-lone:latest is app-2, an image of `app`"
 
 
 def test_a_hand_made_child_under_our_tag_is_seen_and_the_tag_put_back(world: World) -> None:
@@ -317,7 +319,7 @@ def test_a_hand_made_child_under_our_tag_is_seen_and_the_tag_put_back(world: Wor
     world.engine.put("child", ["demo-lone:latest"], label, created=99)
     plan = world.plan()
     assert (signs(plan)["lone"], kinds(plan, "lone")) == (">", ["tag"])
-    assert "made by hand from an image of ours" in step(plan, "lone").reasons[0].evidence
+    assert "made by hand from an image of ours" in evidence(step(plan, "lone").reasons[0])
     assert step(plan, "lone").image_id == "lone-3"
 
 
@@ -508,7 +510,7 @@ def test_a_plan_reads_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
             for name in names:
                 patch.setattr(place, name, refuse)
         plan = make_plan("demo", wanted, observed, history=history, selected=every, now=2e9)
-    assert plan == plan_project(project, engine, ())
+    assert with_places(plan, project.places) == plan_project(project, engine, ())
     assert {step.target: kinds(plan, step.target) for step in plan.steps} == {
         "base": [],
         "app": ["context", "arg"],

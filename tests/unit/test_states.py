@@ -50,7 +50,7 @@ def listed(tool: Callable[..., tuple[int, str, str]], *words: str) -> list[str]:
 
 
 def step(action: Action, *kinds: ReasonKind) -> frozenset[str]:
-    reasons = tuple(Reason(kind=kind, evidence="") for kind in kinds)
+    reasons = tuple(Reason(kind=kind) for kind in kinds)
     return states(Plan(steps=(Step(target=TargetName("a"), action=action, reasons=reasons),)))[TargetName("a")]
 
 

@@ -17,6 +17,7 @@ from tasker_build.plan.facts import SCHEMA, Group
 from tasker_build.plan.words import Action, ReasonKind
 from tasker_build.project import Project
 from tasker_build.spec.kinds import KINDS
+from tasker_build.view.wording import evidence
 from tests.conftest import REPOSITORY
 from tests.fixtures import kinds
 
@@ -83,7 +84,7 @@ def test_a_raised_schema_is_the_one_reason(checkout: Path, monkeypatch: pytest.M
     release = RELEASES[-1]
     steps = planned(checkout, release).steps
     assert {step.action for step in steps} == {Action.REBUILD}
-    assert {(reason.kind, reason.evidence) for step in steps for reason in step.reasons} == {
+    assert {(reason.kind, evidence(reason)) for step in steps for reason in step.reasons} == {
         (ReasonKind.SCHEMA, f"fingerprint schema {read(release)['schema']} → {SCHEMA + 1}")
     }
 
