@@ -20,7 +20,7 @@ from tasker_build.workspace import write_file
 if TYPE_CHECKING:
     from tasker_build.cli import Settings
     from tasker_build.duration import Estimate
-    from tasker_build.plan.saved import Asked
+    from tasker_build.plan.saved import PlanRequest
     from tasker_build.project import Project
     from tasker_build.view.picture import PictureOptions
 
@@ -97,9 +97,9 @@ def command(
     if words is None:
         plan = _nothing_since(since, out)
     elif out:
-        from tasker_build.plan.saved import Asked  # noqa: PLC0415
+        from tasker_build.plan.saved import PlanRequest  # noqa: PLC0415
 
-        plan = _save(project, Asked(selection=words, rebuild=rebuild, version=version), out)
+        plan = _save(project, PlanRequest(selection=words, rebuild=rebuild, version=version), out)
     else:
         plan = plan_project(project, None if offline else DockerEngine.connect(), words, rebuild)
     if drawn:
@@ -194,7 +194,7 @@ def _time(project: Project, plan: Plan) -> Estimate | None:
     return time if time.seconds else None
 
 
-def _save(project: Project, asked: Asked, out: Path) -> Plan:
+def _save(project: Project, asked: PlanRequest, out: Path) -> Plan:
     saved = plan_to_save(project, DockerEngine.connect(), asked)
     write_plan(out, saved)
     click.echo(f"wrote {out}: tasker-build apply {out}", err=True)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from tasker_build.engine.api import Engine, Image
     from tasker_build.plan.history import History
-    from tasker_build.plan.saved import Asked, SavedPlan
+    from tasker_build.plan.saved import PlanRequest, SavedPlan
     from tasker_build.plan.wanted import Wanted
     from tasker_build.plan.words import Plan
     from tasker_build.project import Project
@@ -135,7 +135,7 @@ def chosen(
     return chosen(project, selection, exclude, since, states)
 
 
-def plan_to_save(project: Project, engine: EngineWithIdentity, asked: Asked) -> SavedPlan:
+def plan_to_save(project: Project, engine: EngineWithIdentity, asked: PlanRequest) -> SavedPlan:
     """Plan a project, and collect everything the plan rests on.
 
     Raises:

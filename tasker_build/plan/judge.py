@@ -27,8 +27,10 @@ class Guess:
     """A prediction that the run did not bear out."""
 
     target: str
-    verdict: str  # `needless` or `missed`
-    message: str
+    verdict: str  # `needless`: it came out as it was; `missed`: it was to be kept, and its steps ran
+    reasons: tuple[str, ...] = ()  # of a needless one: the kinds it was predicted to change for
+    child: str = ""  # of a missed one: in whose build its steps ran
+    ran: tuple[str, ...] = ()  # and which
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,10 +118,7 @@ def _wrong_guesses(
     # BuildKit may have the steps from another build, by compose or some time ago; only what came out as before was no change.
     reasons = [kind for kind in reasons if kind != ReasonKind.FAILED_BEFORE.value]
     if as_before and all(row.cached for row in own) and reasons and set(reasons) <= _OWN_CHANGES:
-        message = (
-            f"predicted to change ({', '.join(reasons)}), and BuildKit had all of its steps; the image is the same as before"
-        )
-        yield Guess(target=name, verdict="needless", message=message)
+        yield Guess(target=name, verdict="needless", reasons=tuple(reasons))
     for ancestor in dict.fromkeys(row.target for row in rows if row.target != name):
         ran = [row for row in rows if row.target == ancestor and not row.cached]
         # Where none of its steps was there, it may be BuildKit's cache that is gone.
@@ -128,5 +127,4 @@ def _wrong_guesses(
             and any(row.cached for row in rows if row.target == ancestor)
             and str(planned.get(ancestor, {}).get("action", "keep")) in _KEPT
         ):
-            message = f"predicted to be kept, and {len(ran)} of its steps ran for `{name}`: {ran[0].name}"
-            yield Guess(target=ancestor, verdict="missed", message=message)
+            yield Guess(target=ancestor, verdict="missed", child=name, ran=tuple(row.name for row in ran))

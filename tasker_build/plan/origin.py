@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum, auto
 from typing import TYPE_CHECKING
 
 from tasker_build.engine.api import UNIQUE_TAG
@@ -17,16 +18,28 @@ if TYPE_CHECKING:
     from tasker_build.plan.situation import BuiltOn, Situation
 
 
+class Verdict(Enum):
+    """Whose an image is, as far as can be told."""
+
+    UNLABELLED = auto()
+    UNTAGGED = auto()  # our label without the unique tag that goes with it
+    REPLACED = auto()  # the image that was built here under its unique tag was another
+    OTHER_PROJECT = auto()
+    GONE_TARGET = auto()  # ours, of a target that the spec no longer has
+    OURS = auto()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:
     """Where an image comes from."""
 
     image: Image
     ours: bool
-    verdict: str
+    verdict: Verdict
     current: bool  # it is what the spec asks for now
     stands_on: tuple[BuiltOn, ...]
     record: BuildRecord | None
+    base: str | None = None  # the base that it is
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,8 +116,7 @@ def origin(image: Image, situation: Situation) -> Origin:
     label = image.label
     if label is None:
         base = next((name for name, reference in situation.spec.bases.items() if _is_called(image, reference)), None)
-        verdict = "it carries no label of ours" + (f"; it is the base `{base}`" if base else "")
-        return Origin(image=image, ours=False, verdict=verdict, current=False, stands_on=(), record=None)
+        return Origin(image=image, ours=False, verdict=Verdict.UNLABELLED, current=False, stands_on=(), record=None, base=base)
     unique = f"{UNIQUE_TAG}{label.fingerprint[:12]}"
     name = next((name for name in situation.wanted if name == label.target), None)
     item = situation.wanted[name] if name is not None else None
@@ -112,19 +124,15 @@ def origin(image: Image, situation: Situation) -> Origin:
     here = [reference for reference in image.references if reference.rpartition(":")[2] == unique]
     agrees = f"{item.image}:{unique}" in here if item and mine else bool(here)
     if not agrees:
-        verdict = (
-            "not ours: it carries our label without the unique tag that goes with it (made by hand, copied, or its tag was moved)"
-        )
+        verdict = Verdict.UNTAGGED
     elif not mine:
-        verdict = f"an image of another project, `{label.project}`; its unique tag agrees"
-    elif item is None:
-        verdict = "ours, of a target that the spec no longer has"
+        verdict = Verdict.OTHER_PROJECT
     else:
-        verdict = "ours: its unique tag agrees with its label"
+        verdict = Verdict.OURS if item else Verdict.GONE_TARGET
     record = record_of(situation, name, image) if name is not None and mine else None
     noted = situation.records.get((name, label.fingerprint)) if name is not None and mine and record is None else None
     if agrees and noted is not None and not situation.observed.is_another_engine(noted.engine):
-        agrees, verdict = False, "not ours: it has our unique tag, but the image built here under that tag was another"
+        agrees, verdict = False, Verdict.REPLACED
     return Origin(
         image=image,
         ours=agrees and mine,

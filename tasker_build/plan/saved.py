@@ -30,8 +30,8 @@ VERSION = 1
 _NO_PLAN = ("`tasker-build plan --out FILE.json` saves one",)
 
 
-class Rest(StrEnum):
-    """Kinds of things a plan rests on, in the order in which they are listed."""
+class Premise(StrEnum):
+    """Kinds of things that a plan rests on, in the order in which they are listed."""
 
     SPEC = "spec"
     TEMPLATE = "template"
@@ -44,7 +44,7 @@ class Rest(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class PlanRequest:
     """What the command line asked for when the plan was made."""
 
     selection: tuple[str, ...] = ()
@@ -57,7 +57,7 @@ class SavedPlan:
     """A plan with everything it rests on; equal worlds give equal files."""
 
     project: str
-    asked: Asked
+    asked: PlanRequest
     plan: Plan
     rests_on: Mapping[str, Mapping[str, str]]  # kind → thing → its value then
     tool: str = __version__
@@ -103,17 +103,17 @@ def rests_on(
         env[f"platform {item.name}"] = item.platform
     repositories = {item.image for item in items}
     base |= {f"{reference} here": names.get(reference, "not here") for item in items for reference in item.bases}
-    found: dict[Rest, dict[str, str]] = {
-        Rest.SPEC: dict(spec_files),
-        Rest.TEMPLATE: {name: digest for item in items for name, digest in item.templates.items()},
-        Rest.CONTEXT: {path: " ".join(sorted(values)) for path, values in context.items()},
-        Rest.ENV: env,
-        Rest.BASE: base,
-        Rest.STATE: {reference: image for reference, image in names.items() if reference.rpartition(":")[0] in repositories},
-        Rest.ENGINE: {"endpoint": endpoint, "id": engine_id},
-        Rest.TOOL: {"version": __version__, "fingerprint schema": str(SCHEMA)},
+    found: dict[Premise, dict[str, str]] = {
+        Premise.SPEC: dict(spec_files),
+        Premise.TEMPLATE: {name: digest for item in items for name, digest in item.templates.items()},
+        Premise.CONTEXT: {path: " ".join(sorted(values)) for path, values in context.items()},
+        Premise.ENV: env,
+        Premise.BASE: base,
+        Premise.STATE: {reference: image for reference, image in names.items() if reference.rpartition(":")[0] in repositories},
+        Premise.ENGINE: {"endpoint": endpoint, "id": engine_id},
+        Premise.TOOL: {"version": __version__, "fingerprint schema": str(SCHEMA)},
     }
-    return {kind.value: dict(sorted(found[kind].items())) for kind in Rest}
+    return {kind.value: dict(sorted(found[kind].items())) for kind in Premise}
 
 
 def _with_ancestors(plan: Plan, wanted: Mapping[TargetName, Wanted]) -> list[TargetName]:
@@ -131,7 +131,7 @@ def _with_ancestors(plan: Plan, wanted: Mapping[TargetName, Wanted]) -> list[Tar
 class Moved:
     """One thing that is not as it was when the plan was made; None where there was or is none."""
 
-    kind: Rest
+    kind: Premise
     thing: str
     old: str | None
     new: str | None
@@ -165,10 +165,10 @@ def moved(saved: SavedPlan, now: SavedPlan) -> tuple[Moved, ...]:
 
 def _moved(saved: SavedPlan, now: SavedPlan) -> Iterator[Moved]:
     if saved.project != now.project:
-        yield Moved(kind=Rest.SPEC, thing="project", old=saved.project, new=now.project)
+        yield Moved(kind=Premise.SPEC, thing="project", old=saved.project, new=now.project)
         return
     found = False
-    for kind in Rest:
+    for kind in Premise:
         old, new = saved.rests_on.get(kind.value, {}), now.rests_on.get(kind.value, {})
         for thing in sorted(old.keys() | new.keys()):
             if old.get(thing) != new.get(thing):
@@ -187,7 +187,7 @@ def _moved(saved: SavedPlan, now: SavedPlan) -> Iterator[Moved]:
     )
     for name in sorted(before.keys() | after.keys()):
         if before.get(name) != after.get(name):
-            yield Moved(kind=Rest.STATE, thing=f"step of {name}", old=before.get(name), new=after.get(name))
+            yield Moved(kind=Premise.STATE, thing=f"step of {name}", old=before.get(name), new=after.get(name))
 
 
 def dump(saved: SavedPlan, step_data: Callable[[Step], dict[str, Any]]) -> str:
@@ -252,14 +252,14 @@ def _said(error: Exception) -> str:
 
 def _saved(document: Mapping[str, Any]) -> SavedPlan:
     given = document["rests_on"]
-    asked = Asked(
+    asked = PlanRequest(
         selection=_texts(document["selection"]), rebuild=_texts(document["rebuild"]), version=_text(document["tag_version"])
     )
     return SavedPlan(
         project=_text(document["project"]),
         asked=asked,
         plan=Plan(steps=tuple(_step(row) for row in document["steps"])),
-        rests_on={kind.value: {str(thing): _text(value) for thing, value in given[kind.value].items()} for kind in Rest},
+        rests_on={kind.value: {str(thing): _text(value) for thing, value in given[kind.value].items()} for kind in Premise},
         tool=_text(document["tool"]),
         intact=document.get("checksum") == _checksum(document),
     )

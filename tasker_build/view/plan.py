@@ -5,9 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tasker_build.plan.words import Action, Plan, Step, shown
-from tasker_build.view import wording
 from tasker_build.view.document import document
-from tasker_build.view.wording import evidence, place, reason_data
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,10 +42,13 @@ def _step_lines(step: Step, width: int, kinds: int, details: bool) -> Iterator[s
     needed = "  (needed by the selection)" if step.needed_by_selection else ""
     if not step.reasons:
         yield f"{head}  {step.action.word}{needed}" if step.action is not Action.KEEP else f"{head}{needed}"
+        return
+    from tasker_build.view import wording  # noqa: PLC0415 - a plan with nothing to do has no reasons
+
     for i, reason in enumerate(step.reasons):
         start = head if i == 0 else " " * len(head)
-        where = f"  ({shown(place(reason))})" if place(reason) else ""
-        yield f"{start}  {reason.kind.value:<{kinds}} {shown(evidence(reason))}{where}{needed if i == 0 else ''}"
+        where = f"  ({shown(place)})" if (place := wording.place(reason)) else ""
+        yield f"{start}  {reason.kind.value:<{kinds}} {shown(wording.evidence(reason))}{where}{needed if i == 0 else ''}"
         if details:
             yield from (f"{' ' * (len(head) + kinds)}   {shown(line)}" for line in wording.details(reason))
 
@@ -59,6 +60,8 @@ def plan_data(plan: Plan, project: str) -> dict[str, Any]:
 
 def step_data(step: Step) -> dict[str, Any]:
     """A step as data, in plans that are shown and plans that are saved."""
+    from tasker_build.view.wording import reason_data  # noqa: PLC0415 - likewise
+
     return {
         "target": step.target,
         "action": step.action.name.lower(),

@@ -210,7 +210,7 @@ def origin_text(found: Origin, spec_files: Sequence[str]) -> str:
     image, label = found.image, found.image.label
     lines = [f"image {image.id}", f"  names        {', '.join(image.references) or 'none'}"]
     lines += [f"  digests      {', '.join(image.digests)}"] if image.digests else []
-    lines.append(f"  {found.verdict}")
+    lines.append(f"  {wording.verdict_words(found)}")
     if label is None:
         return "\n".join(map(shown, lines))
     current = "what the spec asks for now" if found.current else "not what the spec asks for now"
@@ -230,7 +230,7 @@ def origin_data(found: Origin, spec_files: Sequence[str]) -> dict[str, Any]:
         "kind": "image",
         "image": _image_data(found.image, found.record),
         "ours": found.ours,
-        "verdict": found.verdict,
+        "verdict": wording.verdict_words(found),
         "current": found.current,
         "spec": list(spec_files),
         "built_on": [_built_on_data(row) for row in found.stands_on],
@@ -256,7 +256,7 @@ def _guess_lines(wrong: Sequence[Guess], run: str) -> Iterator[str]:
     if not wrong:
         yield "no wrong guess"
         return
-    yield from (f"wrong guess: {guess.verdict}: {guess.target} was {guess.message}" for guess in wrong)
+    yield from (f"wrong guess: {guess.verdict}: {guess.target} was {wording.guess_words(guess)}" for guess in wrong)
     yield (
         "this is a defect of tasker-build (unless BuildKit's cache was pruned in between): please report it, where you have "
         f"tasker-build from, with .tasker-build/runs/{run}/summary.json and what `tasker-build why --steps` says"
@@ -290,7 +290,7 @@ def run_data(reports: Sequence[StepReport]) -> dict[str, Any]:
 
 
 def _guesses_data(wrong: Sequence[Guess]) -> list[dict[str, str]]:
-    return [{"target": guess.target, "verdict": guess.verdict, "message": guess.message} for guess in wrong]
+    return [{"target": guess.target, "verdict": guess.verdict, "message": wording.guess_words(guess)} for guess in wrong]
 
 
 def steps_data(report: StepReport) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from tasker_build.plan.changes import (
     Unrecorded,
 )
 from tasker_build.plan.facts import Difference, Group
+from tasker_build.plan.origin import Verdict
 from tasker_build.plan.words import ReasonKind, short_id, shown
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from tasker_build.errors import Span
     from tasker_build.plan.changes import Change
     from tasker_build.plan.facts import Hunk
+    from tasker_build.plan.judge import Guess
+    from tasker_build.plan.origin import Origin
     from tasker_build.plan.why import Cause, Unchanged
     from tasker_build.plan.words import Reason
 
@@ -145,6 +148,35 @@ def unchanged_words(row: Unchanged) -> str:
         return f"base same ({', '.join(row.labels)})"
     words, noun = f"{_GROUPS.get(row.group, row.group.value)} same", _NOUNS.get(row.group)
     return f"{words} ({len(row.labels)} {noun}{'s' if len(row.labels) != 1 else ''})" if noun else words
+
+
+def guess_words(guess: Guess) -> str:
+    """What was predicted of a target, and what BuildKit did."""
+    if guess.verdict == "missed":
+        return f"predicted to be kept, and {len(guess.ran)} of its steps ran for `{guess.child}`: {guess.ran[0]}"
+    reasons = ", ".join(guess.reasons)
+    return f"predicted to change ({reasons}), and BuildKit had all of its steps; the image is the same as before"
+
+
+def verdict_words(found: Origin) -> str:
+    """Whose an image is, and how that is known."""
+    if found.verdict is Verdict.UNLABELLED and found.base:
+        return f"{_VERDICTS[found.verdict]}; it is the base `{found.base}`"
+    if found.verdict is Verdict.OTHER_PROJECT and found.image.label:
+        return f"an image of another project, `{found.image.label.project}`; its unique tag agrees"
+    return _VERDICTS[found.verdict]
+
+
+_VERDICTS = {
+    Verdict.UNLABELLED: "it carries no label of ours",
+    Verdict.UNTAGGED: (
+        "not ours: it carries our label without the unique tag that goes with it (made by hand, copied, or its tag was moved)"
+    ),
+    Verdict.REPLACED: "not ours: it has our unique tag, but the image built here under that tag was another",
+    Verdict.OTHER_PROJECT: "an image of another project; its unique tag agrees",
+    Verdict.GONE_TARGET: "ours, of a target that the spec no longer has",
+    Verdict.OURS: "ours: its unique tag agrees with its label",
+}
 
 
 def _quoted(reason: Reason) -> Quoted | None:

@@ -33,7 +33,7 @@ from tasker_build.view.why import (
     steps_data,
     steps_text,
 )
-from tasker_build.view.wording import cause_details, cause_evidence, place, unchanged_words
+from tasker_build.view.wording import cause_details, cause_evidence, place, unchanged_words, verdict_words
 from tests.conftest import write_files
 from tests.unit.tiny import BASE, FILES, TinyEngine, build_all, edit
 
@@ -303,15 +303,15 @@ def test_what_only_carries_our_label_is_not_ours(root: Path, engine: TinyEngine)
     image = engine.image("demo-app:latest")
     assert image is not None
     engine.put("by-hand", ["mine:1"], image.label)
-    assert "made by hand, copied, or its tag was moved" in come(root, engine, "mine:1").verdict
+    assert "made by hand, copied, or its tag was moved" in verdict_words(come(root, engine, "mine:1"))
     reference = next(name for name in image.references if ":tb-" in name)
     engine.put("by-hand-2", [reference], image.label)
     found = come(root, engine, reference)
     assert not found.ours
-    assert "the image built here under that tag was another" in found.verdict
-    assert come(root, engine, BASE).verdict == "it carries no label of ours; it is the base `debian`"
+    assert "the image built here under that tag was another" in verdict_words(found)
+    assert verdict_words(come(root, engine, BASE)) == "it carries no label of ours; it is the base `debian`"
     engine.put("theirs", ["theirs:1"], None)
-    assert come(root, engine, "theirs:1").verdict == "it carries no label of ours"
+    assert verdict_words(come(root, engine, "theirs:1")) == "it carries no label of ours"
 
 
 def test_an_image_that_is_not_here_or_not_one(root: Path, engine: TinyEngine) -> None:

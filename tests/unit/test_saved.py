@@ -17,7 +17,7 @@ from tasker_build.cli import show
 from tasker_build.cli.planning import plan_again, plan_to_save, read_plan, write_plan
 from tasker_build.errors import RefusedError
 from tasker_build.plan.changes import Quoted
-from tasker_build.plan.saved import Asked, Moved, Rest, SavedPlan, dump, moved, parse
+from tasker_build.plan.saved import Moved, PlanRequest, Premise, SavedPlan, dump, moved, parse
 from tasker_build.plan.words import Action, Plan, Reason, ReasonKind, Step
 from tasker_build.project import Project
 from tasker_build.spec.model import TargetName
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 _SAMPLE = SavedPlan(
     project="demo",
-    asked=Asked(selection=("app",), rebuild=("base",)),
+    asked=PlanRequest(selection=("app",), rebuild=("base",)),
     plan=Plan(
         steps=(
             Step(
@@ -43,7 +43,7 @@ _SAMPLE = SavedPlan(
             ),
         )
     ),
-    rests_on={kind.value: {"a": "b"} for kind in Rest},
+    rests_on={kind.value: {"a": "b"} for kind in Premise},
 )
 SCHEMA: dict[str, Any] = json.loads((REPOSITORY / "docs/schemas/plan.json").read_text())
 
@@ -61,7 +61,7 @@ def engine(root: Path) -> TinyEngine:
 
 
 def save(root: Path, engine: TinyEngine, *selection: str, **asked: Any) -> SavedPlan:
-    return plan_to_save(Project.open([root / "stacks.yaml"]), engine, Asked(selection=selection, **asked))
+    return plan_to_save(Project.open([root / "stacks.yaml"]), engine, PlanRequest(selection=selection, **asked))
 
 
 def again(root: Path, engine: TinyEngine, saved: SavedPlan) -> set[tuple[str, str]]:
@@ -87,7 +87,7 @@ def test_the_schema_is_one_and_forbids_what_is_none(root: Path, engine: TinyEngi
     for name in document:
         with pytest.raises(jsonschema.ValidationError):
             jsonschema.validate({key: value for key, value in document.items() if key != name}, SCHEMA)
-    assert list(SCHEMA["properties"]["rests_on"]["properties"]) == [kind.value for kind in Rest]
+    assert list(SCHEMA["properties"]["rests_on"]["properties"]) == [kind.value for kind in Premise]
 
 
 def test_nothing_moved(root: Path, engine: TinyEngine) -> None:
@@ -234,7 +234,7 @@ def test_a_word_that_was_edited_is_named(old: str, new: str, said: str) -> None:
 
 def test_control_characters_of_what_moved_do_not_reach_a_terminal() -> None:
     for old, new in ((None, "\x1b[2J"), ("\x1b[2J", None), ("\x1b[2J", "1")):
-        text = str(Moved(kind=Rest.CONTEXT, thing="a\x1b[2J\n", old=old, new=new))
+        text = str(Moved(kind=Premise.CONTEXT, thing="a\x1b[2J\n", old=old, new=new))
         assert r"a\x1b[2J\n" in text
         assert text.isprintable()
 
@@ -243,7 +243,7 @@ def test_control_characters_of_a_saved_plan_do_not_reach_a_terminal(tmp_path: Pa
     evil = "\x1b[2J"
     reason = Reason(kind=ReasonKind.CONTEXT, changes=(Quoted(evidence=evil, details=(evil,), place=evil),))
     step = Step(target=TargetName(evil), action=Action.REBUILD, reasons=(reason,))
-    asked = Asked(selection=(evil,), rebuild=(evil,), version=evil)
+    asked = PlanRequest(selection=(evil,), rebuild=(evil,), version=evil)
     (tmp_path / "p.json").write_text(dump(replace(_SAMPLE, project=evil, asked=asked, plan=Plan(steps=(step,))), step_data))
     out = CliRunner().invoke(show.command, ["--verbose", str(tmp_path / "p.json")]).stdout
     assert out.count(r"\x1b[2J") == 8
