@@ -40,7 +40,7 @@ class Relinked:
     """A parent's build cache is gone although its image is there: the child goes on from the image."""
 
     target: TargetName
-    parent: TargetName
+    parent: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +61,7 @@ class Built:
     steps_cached: int
     steps: tuple[StepResult, ...] = ()  # its own and its parents'
     compiler_cache: CompilerCache | None = None
-    as_before: bool | None = None  # where no step ran: the image is but for its label the one that it was to differ from
+    as_before: bool | None = None  # only the label tells the image from the one that it was to differ from; None: a step ran
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

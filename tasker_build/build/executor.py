@@ -1,267 +1,247 @@
-"""A plan and an engine → events. One supervisor owns every child process; it never ends before they do and it uses no threads.
+"""Jobs → events. One supervisor owns every build; it never ends before they do and it uses no threads.
 
-It reads only the plan, never the flags that led to it, and yields what happens; how that looks is the view's business.
+It knows jobs and what may start now, and no project, spec or plan. It yields what happens; how that looks is the view's
+business, and what is to be remembered of it is for those who ask.
 """
 
 from __future__ import annotations
 
 import selectors
-import signal
 import time
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
 
-from tasker_build.build.events import Built, Failed, Kept, Relinked, Retagged, Running, Skipped, Started
-from tasker_build.build.process import RunningBuild, start_build
-from tasker_build.build.report import Failure, compiler_cache, explain_failure, step_results
-from tasker_build.dockerfile import STAGE_MARK
+from tasker_build.build.events import Built, Failed, Relinked, Running, Skipped, Started
+from tasker_build.build.report import Failure
 from tasker_build.errors import BuildError, RefusedError, TaskerBuildError
-from tasker_build.graph import ancestors
-from tasker_build.plan.facts import stated_secrets
-from tasker_build.plan.words import Action, ReasonKind, Step
-from tasker_build.schedule import Schedule
-from tasker_build.work.jobs import must_link_by_tag
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-    from pathlib import Path
+    from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 
     from tasker_build.build.events import Event
-    from tasker_build.engine.api import Engine, Image
-    from tasker_build.plan.words import Plan
-    from tasker_build.project import Project
-    from tasker_build.spec.model import TargetName
+    from tasker_build.build.job import Job
+    from tasker_build.build.report import Report
+    from tasker_build.engine.api import Image
+    from tasker_build.schedule import Schedule
+    from tasker_build.spec.names import TargetName
 
 GRACE = 10.0
-"""Seconds a child has to end after an interrupt before it is killed."""
+"""Seconds the children have to end after an interrupt before they are killed."""
+MUTE = 60.0
+"""Seconds a child has to end after its output did before it is killed: it would block everything else for ever."""
 TICK = 0.2
+SOON = 0.01
+"""Seconds between two looks at a child whose output has ended: most are gone at once."""
+
+
+class Build(Protocol):
+    """A build that goes on."""
+
+    def fileno(self) -> int:
+        """The descriptor that is readable when it says something, and at the end of its output."""
+
+    def read(self) -> bool:
+        """Take what it said; False at the end of its output."""
+
+    def ended(self) -> bool:
+        """Whether it is over."""
+
+    def finish(self) -> Report:
+        """Wait for its end, let go of everything, and say what came of it."""
+
+    def interrupt(self) -> None:
+        """Ask it to end."""
+
+    def stop(self, grace: float) -> None:
+        """Interrupt it, and kill what is left of it after `grace` seconds."""
+
+    def current(self) -> str:
+        """The step that it is at."""
+
+    def lost_parent(self) -> str | None:
+        """The parent whose finished work is done again, because its cache is gone."""
+
+
+class Images(Protocol):
+    """What the finished images are asked."""
+
+    def image(self, reference: str) -> Image | None:
+        """The image of that name or id with its label, or None."""
+
+    def tag(self, image_id: str, reference: str) -> None:
+        """Give an image a further name."""
 
 
 @dataclass(slots=True)
 class _Active:
-    step: Step
-    build: RunningBuild
+    job: Job
+    build: Build
     began: float
-    tags: dict[TargetName, str] = field(default_factory=dict)
+    mute_since: float | None = None
 
 
 class Executor:
-    """Applies one plan."""
+    """Runs the jobs of one schedule, so many at once.
+
+    Args:
+        schedule: says which jobs may start.
+        jobs: those of the schedule's targets.
+        start: begins a build; it gets the image ids of the job's `built_on`. It may raise RefusedError and OSError.
+        images: where the finished images are.
+        ids: reference → image id, of everything that is there before the first build.
+        at_once: how many builds run at the same time.
+        fail_fast: start nothing more after a failure.
+        clock: seconds, from any beginning.
+    """
 
     def __init__(
         self,
-        project: Project,
-        engine: Engine,
-        plan: Plan,
+        schedule: Schedule,
+        jobs: Mapping[TargetName, Job],
+        start: Callable[[Job, Mapping[str, str]], Build],
+        images: Images,
         *,
-        jobs: int,
-        run: Path,
-        secrets: Mapping[str, Path],
+        ids: Mapping[str, str],
+        at_once: int,
         fail_fast: bool = False,
-        revision: str = "",
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.project, self.engine, self.plan = project, engine, plan
-        self.jobs, self.run, self.secrets, self.fail_fast = jobs, run, secrets, fail_fast
-        self.revision = revision
-        self.engine_id = ""
-        self.steps = {step.target: step for step in plan.steps}
-        self.ids: dict[str, str] = {step.target: step.image_id for step in plan.steps if step.image_id}
-        self.redone: set[str] = set()
+        self.schedule, self.jobs, self.start, self.images = schedule, jobs, start, images
+        self.ids, self.at_once, self.fail_fast, self.clock = dict(ids), at_once, fail_fast, clock
+        self.stopping = False
         self.active: dict[TargetName, _Active] = {}
         self.selector = selectors.DefaultSelector()
 
-    def execute(self) -> Iterator[Event]:
-        """Do what the plan says, telling what happens as it happens.
+    def execute(self) -> Generator[Event, None, None]:
+        """Run the jobs, telling what happens as it happens; whoever stops asking stops the builds.
 
         Raises:
             EngineError: the engine does not answer any more.
         """
-        self.engine_id = self.engine.identity()
-        for image in self.engine.images():
-            self.ids.update((reference, image.id) for reference in image.references)
-            if image.label and image.label.redone:
-                self.redone.update(image.references)
         try:
-            yield from self._settle()
-            schedule = Schedule(self.project.graph, [step.target for step in self.plan.steps if step.action.builds])
-            stopping = False
-            while not schedule.done:
-                for name in () if stopping else schedule.ready()[: self.jobs - len(self.active)]:
-                    schedule.take(name)
-                    for event in self._start(name):
-                        yield event
-                        if isinstance(event, Failed):
-                            yield from self._lose(schedule, event)
-                            stopping = stopping or self.fail_fast
-                if not self.active:
-                    if stopping:
-                        return
-                    continue
-                for event in self._wait():
-                    yield event
-                    if isinstance(event, Built):
-                        schedule.succeed(event.target)
-                    elif isinstance(event, Failed):
-                        yield from self._lose(schedule, event)
-                        stopping = stopping or self.fail_fast
+            while not self.schedule.done:
+                yield from self._start_what_is_ready()
+                if self.active:
+                    yield from self._booked(self._wait())
+                elif self.stopping:
+                    return
         finally:
             self._stop_all()
             self.selector.close()
 
-    def _lose(self, schedule: Schedule, event: Failed) -> Iterator[Event]:
-        if not event.refused:
-            self.project.records.note_failure(event.target, self.run.name)
-        for lost in schedule.fail(event.target):
-            yield Skipped(target=lost, because=event.target)
+    def _start_what_is_ready(self) -> Iterator[Event]:
+        for name in self.schedule.ready()[: self.at_once - len(self.active)]:
+            if self.stopping:
+                return
+            self.schedule.take(name)
+            yield Started(target=name, reasons=self.jobs[name].reasons)
+            yield from self._booked(self._start(self.jobs[name]))
 
-    def _settle(self) -> Iterator[Event]:
-        """Steps that need no build."""
-        for step in self.plan.steps:
-            if step.action is Action.KEEP:
-                yield Kept(target=step.target)
-            elif step.action is Action.RETAG and step.image_id:
-                references = tuple(f"{step.image}:{tag}" for tag in step.tags)
-                for reference in references:
-                    self.engine.tag(step.image_id, reference)
-                yield Retagged(target=step.target, references=references)
+    def _booked(self, events: Iterable[Event]) -> Iterator[Event]:
+        """Pass events on, and let the schedule know how builds ended."""
+        for event in events:
+            yield event
+            if isinstance(event, Built):
+                self.schedule.succeed(event.target)
+            elif isinstance(event, Failed):
+                self.stopping = self.stopping or self.fail_fast
+                for lost in self.schedule.fail(event.target):
+                    yield Skipped(target=lost, because=event.target)
 
-    def _start(self, name: TargetName, relink: TargetName | None = None) -> Iterator[Event]:
-        step = self.steps[name]
-        tags = {parent: self._unique(parent) for parent in self._linked_by_tag(name)}
-        if relink is not None:
-            yield Relinked(target=name, parent=relink)
-            # One parent without its cache is enough: the composition would build it again.
-            tags = {parent: self._unique(parent) for parent in self.project.parents(name)}
-        else:
-            yield Started(target=name, reasons=", ".join(dict.fromkeys(reason.kind.value for reason in step.reasons)))
+    def _start(self, job: Job) -> Iterator[Event]:
+        built_on = {source: self.ids[reference] for source, reference in job.built_on.items() if self.ids.get(reference)}
         try:
-            build = start_build(
-                self.project,
-                self.engine,
-                name,
-                tags=tags,
-                built_on=self._built_on(name),
-                folder=self.run,
-                secrets=self.secrets,
-                redone=self._redoes(step),
-            )
+            build = self.start(job, built_on)
         except RefusedError as error:
-            yield Failed(target=name, failure=Failure(message=error.message), refused=True)
+            yield Failed(target=job.target, failure=Failure(message=error.message), refused=True)
             return
         except OSError as error:
-            yield Failed(target=name, failure=Failure(message=f"the build could not be started: {error}"))
+            yield Failed(target=job.target, failure=Failure(message=f"the build could not be started: {error}"))
             return
-        self.active[name] = _Active(step, build, time.monotonic(), tags)
-        self.selector.register(build, selectors.EVENT_READ, name)
-
-    def _redoes(self, step: Step) -> bool:
-        """Whether the target's own steps run even where BuildKit has them: nobody could say how old what it has is, and the
-        value of a secret is no part of its key.
-        """
-        versioned = any(version for _, _, version in stated_secrets(self.project.spec.targets[step.target]))
-        must = versioned or any(reason.kind in {ReasonKind.FORCED, ReasonKind.SECRET} for reason in step.reasons)
-        return must or bool(self.project.wanted[step.target].refresh)
-
-    def _linked_by_tag(self, name: TargetName) -> frozenset[TargetName]:
-        """Ancestors that only their image stands for: BuildKit would take a redone one's older result from its cache."""
-        above = ancestors(self.project.graph, name)
-        return must_link_by_tag(self.project, name) | {parent for parent in above if self._unique(parent) in self.redone}
-
-    def _unique(self, name: TargetName) -> str:
-        wanted = self.project.wanted[name]
-        return f"{wanted.image}:tb-{wanted.facts.short}"
-
-    def _built_on(self, name: TargetName) -> dict[str, str]:
-        wanted = self.project.wanted[name]
-        parents = {str(parent): self.ids.get(parent) or self._image_id(parent) for parent in wanted.parents}
-        bases = {base: self.ids[base] for base in wanted.bases if base in self.ids}
-        return {source: image_id for source, image_id in (parents | bases).items() if image_id}
-
-    def _image_id(self, name: TargetName) -> str:
-        """The image of a parent outside the plan's steps: it was kept without being selected."""
-        return self.ids.get(self._unique(name), "")
+        self.active[job.target] = _Active(job, build, self.clock())
+        self.selector.register(build, selectors.EVENT_READ, job.target)
 
     def _wait(self) -> Iterator[Event]:
-        for key, _ in self.selector.select(TICK):
-            name = key.data
-            if not self.active[name].build.read():
-                self.selector.unregister(self.active[name].build)
-                yield self._end(name)
-        for name, active in list(self.active.items()):
-            parent = active.build.evicted_parent(name)
-            if parent is not None and not active.tags:
+        mute = any(active.mute_since is not None for active in self.active.values())
+        for key, _ in self.selector.select(SOON if mute else TICK):
+            active = self.active[key.data]
+            if not active.build.read():
                 self.selector.unregister(active.build)
-                active.build.stop(GRACE)
-                del self.active[name]
-                yield from self._start(name, relink=next(n for n in self.project.order if n == parent))
-        yield Running(builds={name: self._current(active) for name, active in self.active.items()})
+                active.mute_since = self.clock()
+        for active in list(self.active.values()):
+            if active.mute_since is None:
+                yield from self._relink(active)
+            elif active.build.ended():
+                yield self._end(active)
+            elif self.clock() - active.mute_since > MUTE:
+                active.build.stop(0)
+                yield self._end(active)
+        now = self.clock()
+        yield Running(builds={name: (active.build.current(), now - active.began) for name, active in self.active.items()})
 
-    @staticmethod
-    def _current(active: _Active) -> tuple[str, float]:
-        vertex = active.build.progress.current()
-        words = f"{vertex.name}  {vertex.tail[-1].strip()}" if vertex and vertex.tail else vertex.name if vertex else "starting"
-        return words.split(STAGE_MARK, 1)[-1] if words.startswith("[") else words, time.monotonic() - active.began
+    def _relink(self, active: _Active) -> Iterator[Event]:
+        """Begin again from the parents' images if one of them has lost its cache: the composition would build it again."""
+        if active.job.relinked is None or (parent := active.build.lost_parent()) is None:
+            return
+        self.selector.unregister(active.build)
+        active.build.stop(GRACE)
+        del self.active[active.job.target]
+        yield Relinked(target=active.job.target, parent=parent)
+        yield from self._start(active.job.relinked)
 
-    def _end(self, name: TargetName) -> Event:
-        active = self.active.pop(name)
-        code = active.build.finish()
-        seconds = time.monotonic() - active.began
-        if code != 0:
-            return Failed(target=name, failure=explain_failure(self.project, active.build, code), seconds=seconds)
+    def _end(self, active: _Active) -> Event:
+        job = active.job
+        report = active.build.finish()
+        # Not before: while we wait for its end, an interrupt must still find it.
+        del self.active[job.target]
+        seconds = self.clock() - active.began
+        if report.failure is not None:
+            return Failed(target=job.target, failure=report.failure, seconds=seconds)
         try:
-            image = self._verify(active.step)
+            image = self._verify(job)
         except TaskerBuildError as error:
-            return Failed(target=name, failure=Failure(message=error.message, log=str(active.build.paths.log)), seconds=seconds)
-        image_id = self.ids[name] = image.id
-        if self._redoes(active.step):
-            self.redone.add(active.step.unique_reference)
-        self.project.records.remember(
-            self.project.wanted[name], image_id, run=self.run.name, revision=self.revision, engine=self.engine_id
-        )
-        progress = active.build.progress
-        own = [vertex for vertex in progress.steps() if active.build.owner(vertex) == name and "] FROM " not in vertex.name]
-        fresh = [vertex for vertex in own if not progress.is_reused(vertex)]
-        ran = len({(vertex.started, vertex.completed) for vertex in fresh if vertex.completed})
+            return Failed(target=job.target, failure=Failure(message=error.message, log=report.log), seconds=seconds)
+        self.ids[job.reference] = image.id
         return Built(
-            target=name,
-            image_id=image_id,
+            target=job.target,
+            image_id=image.id,
             seconds=seconds,
-            steps_run=ran,
-            steps_cached=len(own) - len(fresh),
-            steps=step_results(active.build),
-            as_before=self._is_as_before(active.step, image) if not ran else None,
-            compiler_cache=compiler_cache(active.build, name),
+            steps_run=report.steps_run,
+            steps_cached=report.steps_cached,
+            steps=report.steps,
+            as_before=None if report.steps_run else self._is_as_before(job, image),
+            compiler_cache=report.compiler_cache,
         )
 
-    def _verify(self, step: Step) -> Image:
+    def _verify(self, job: Job) -> Image:
         """A build that exits 0 is not yet an image: look at it, then give it its names for people.
 
         Raises:
             BuildError: the image is not there, or does not carry the label it was built with.
         """
-        image = self.engine.image(step.unique_reference)
+        image = self.images.image(job.reference)
         if image is None:
-            raise BuildError(
-                f"the build ended well but {step.unique_reference} is not in the engine: was it built without loading?"
-            )
-        if image.label is None or image.label.fingerprint != step.fingerprint or image.label.target != step.target:
-            raise BuildError(f"{step.unique_reference} does not carry the label it was built with")
-        for tag in step.tags:
-            self.engine.tag(image.id, f"{step.image}:{tag}")
+            raise BuildError(f"the build ended well but {job.reference} is not in the engine: was it built without loading?")
+        label = image.label
+        if label is None or (label.fingerprint, label.target) != (job.label.fingerprint, job.target):
+            raise BuildError(f"{job.reference} does not carry the label it was built with")
+        for name in job.names:
+            self.images.tag(image.id, name)
         return image
 
-    def _is_as_before(self, step: Step, image: Image) -> bool | None:
-        """Whether an image is but for its label the one that it was to differ from; None: that one is not here any more."""
-        before = self.engine.image(step.against) if step.against else None
+    def _is_as_before(self, job: Job, image: Image) -> bool | None:
+        """Whether only the label tells the image from the one that it was to differ from; None: that one is gone."""
+        before = self.images.image(job.against) if job.against else None
         return before.content == image.content if before is not None else None
 
     def _stop_all(self) -> None:
         """End every child; a second interrupt while waiting kills at once."""
+        deadline = self.clock() + GRACE
         try:
             for active in self.active.values():
-                active.build.send(signal.SIGINT)
+                active.build.interrupt()
             for active in self.active.values():
-                active.build.stop(GRACE)
+                active.build.stop(max(0.0, deadline - self.clock()))
         except BaseException:
             for active in self.active.values():
                 active.build.stop(0)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    import signal
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
@@ -90,8 +91,27 @@ class BuildRequest:
     no_cache_stages: Sequence[str] = ()
 
 
+class Process(Protocol):
+    """A build that an engine began. It reports as rawjson, on one stream."""
+
+    def fileno(self) -> int:
+        """The descriptor that is readable when it says something, and at the end of its stream."""
+
+    def read(self) -> bytes | None:
+        """What it said since the last time; None: nothing yet, empty: its stream ended."""
+
+    def poll(self) -> int | None:
+        """Its exit code; None while it goes on."""
+
+    def send(self, number: signal.Signals) -> None:
+        """Signal it and everything that it started."""
+
+    def close(self) -> int:
+        """Wait for its end, let go of its stream, and return its exit code; may be called twice."""
+
+
 class Engine(Protocol):
-    """Where images live."""
+    """Where images live and are made."""
 
     def images(self) -> Sequence[Image]:
         """Every image that has a name, a registry's digest or our label: one round trip."""
@@ -105,8 +125,26 @@ class Engine(Protocol):
     def tag(self, image_id: str, reference: str) -> None:
         """Give an image a further name."""
 
-    def build_command(self, request: BuildRequest) -> Sequence[str]:
-        """The command that builds the request from standard input and reports on standard error as rawjson."""
+    def push(self, reference: str) -> None:
+        """Push an image to the registry that its name says.
+
+        Raises:
+            BuildError: it did not arrive there.
+        """
 
     def environment(self) -> Mapping[str, str]:
-        """The environment of that command."""
+        """The environment of programs that are to speak with it."""
+
+    def check_builder(self) -> None:
+        """See whether it can build.
+
+        Raises:
+            EngineError: a program is missing.
+        """
+
+    def start(self, request: BuildRequest) -> Process:
+        """Begin a build.
+
+        Raises:
+            OSError: its program cannot be started.
+        """

@@ -22,6 +22,8 @@ from tasker_build.errors import BuildError, EngineError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from tasker_build.engine.child import Child
+
 _TIMEOUT = 30
 _DEFAULT_HOST = "unix:///var/run/docker.sock"
 _NOT_FOUND, _OK_BELOW = 404, 300
@@ -107,7 +109,17 @@ class DockerEngine:
         raw: Mapping[str, Any] | None = self._get(f"/images/{quote(reference, safe='/:@')}/json", missing_is_none=True)
         return raw
 
-    def build_command(self, request: BuildRequest) -> Sequence[str]:
+    def check_builder(self) -> None:
+        buildx()
+
+    def start(self, request: BuildRequest) -> Child:
+        from tasker_build.engine.child import Child  # noqa: PLC0415 - only what builds runs programs
+
+        with request.context.open("rb") as context:
+            return Child(self._build_command(request), self.environment(), context)
+
+    def _build_command(self, request: BuildRequest) -> Sequence[str]:
+        """The command that builds the request from standard input and reports on standard error as rawjson."""
         from tasker_build.context import DOCKERFILE  # noqa: PLC0415 - a plan packs nothing
 
         command = [

@@ -146,7 +146,6 @@ def test_apply(tool: Callable[..., tuple[int, str, str]], here: Path, engine: En
     document = valid(out, "apply")
     assert (code, document["run"], document["results"], document["plan"]["changed"]) == (0, None, [], False)
     engine.remove("demo-app:latest")
-    monkeypatch.setattr("tasker_build.cli.apply.buildx", lambda: ("buildx",))
     code, out, err = tool("apply")
     document = valid(out, "apply")
     assert (code, {row["target"]: row["result"] for row in document["results"]}) == (

@@ -139,10 +139,10 @@ def test_an_image_that_lost_a_name_keeps_the_others(world: World) -> None:
     assert world.names() == {image_id: {f"{world.prefix}a:1"}}
 
 
-def test_the_one_in_memory_cannot_build(tmp_path: Path) -> None:
+def test_one_in_memory_that_was_given_no_way_to_build_says_so(tmp_path: Path) -> None:
     request = BuildRequest(context=tmp_path, stage="s", tag="t", label="l", secrets={}, metadata=tmp_path)
-    with pytest.raises(NotImplementedError):
-        MemoryEngine().build_command(request)
+    with pytest.raises(OSError, match="cannot build"):
+        MemoryEngine().start(request)
 
 
 def test_an_engine_that_does_not_answer_says_so_with_the_fixes(tmp_path: Path) -> None:

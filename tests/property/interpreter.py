@@ -90,10 +90,10 @@ def _copy(rest: str, folder: str, context: Mapping[str, bytes], stages: Mapping[
 
 
 class InterpretingEngine(MemoryEngine):
-    """Builds when it is asked for the command that builds."""
+    """Builds what it interprets."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(self.interpret)
         self.layers: dict[str, Layers] = {}
 
     def store(self, layers: Layers, references: Sequence[str], label: ImageLabel | None) -> str:
@@ -106,16 +106,13 @@ class InterpretingEngine(MemoryEngine):
     def named(self) -> Mapping[str, Layers]:
         return {reference: self.layers[image_id] for reference, image_id in self.names.items()}
 
-    def build_command(self, request: BuildRequest) -> Sequence[str]:
+    def interpret(self, request: BuildRequest) -> bytes:
         with tarfile.open(request.context) as tar:
             context = {member.name: _entry(tar, member) for member in tar.getmembers() if not member.isdir()}
         text = context.pop(DOCKERFILE)[1:].decode()
         label = ImageLabel.parse(request.label)
         self.store(interpret(text, context, self.named(), {}, request.stage), [request.tag], label)
-        return ("true",)
-
-    def environment(self) -> Mapping[str, str]:
-        return {"PATH": "/usr/bin:/bin"}
+        return b""
 
 
 def _entry(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:

@@ -19,11 +19,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from tasker_build.build.events import Built, Failed
-from tasker_build.build.executor import Executor
 from tasker_build.cli.planning import plan_project
 from tasker_build.plan.installation import host_platform
 from tasker_build.plan.words import unique_reference
 from tasker_build.project import Project
+from tasker_build.work.building import execute
+from tasker_build.work.order import Order
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -240,7 +241,7 @@ class Machine(RuleBasedStateMachine):
         needless = {step.target: step.reasons for step in plan.steps if step.action.builds and step.target not in may}
         assert not needless, f"a needless rebuild: {needless}"
         before = self.names()
-        events = list(Executor(project, self.engine, plan, jobs=2, run=run, secrets={}).execute())
+        events = list(execute(project, self.engine, plan, Order(jobs=2), run=run, secrets={}))
         assert not [event for event in events if isinstance(event, Failed)]
         for step in plan.steps:
             if step.image_id and not step.action.builds:

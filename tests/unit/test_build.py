@@ -5,26 +5,22 @@ from __future__ import annotations
 import io
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
 import pytest
 
 from tasker_build.build import process
+from tasker_build.build.job import Job
 from tasker_build.build.process import BuildPaths, RunningBuild
-from tasker_build.build.report import step_results
+from tasker_build.build.report import report_of
 from tasker_build.build.stream import Progress
 from tasker_build.dockerfile import Composition
+from tasker_build.engine.api import ImageLabel
+from tasker_build.engine.memory import Over
 from tasker_build.spec.model import TargetName
-
-if TYPE_CHECKING:
-    import subprocess
 
 APP = TargetName("app")
 STAGES = {"base__builder": "base", "app__runtime": "app"}
-
-
-class _Process:
-    stderr = None
 
 
 def running(*rows: dict[str, Any]) -> RunningBuild:
@@ -32,8 +28,13 @@ def running(*rows: dict[str, Any]) -> RunningBuild:
     began = {"digest": "0", "name": "[internal] load build definition", "started": "2026-01-01T10:00:00.5Z"}
     progress.feed(json.dumps({"vertexes": [began, *rows]}).encode() + b"\n")
     paths = BuildPaths(context=Path("x"), metadata=Path("x"), log=Path("x"))
+    return RunningBuild(job(), Over(b"", 0), progress, paths)
+
+
+def job() -> Job:
+    label = ImageLabel(schema=1, project="p", target="app", platform="linux/amd64", fingerprint="f", groups={})
     composition = Composition(text="", stage="app__runtime", origin={}, stages=STAGES)
-    return RunningBuild(cast("subprocess.Popen[bytes]", _Process()), progress, composition, paths)
+    return Job(target=APP, reference="p-app:tb-f", composition=composition, parts=(), label=label)
 
 
 def step(name: str, started: str, **more: Any) -> dict[str, Any]:
@@ -51,7 +52,7 @@ def test_a_step_that_another_build_has_begun_is_no_sign_of_a_lost_cache(
     monkeypatch: pytest.MonkeyPatch, started: str, lost: str | None
 ) -> None:
     monkeypatch.setattr(process, "EVICTED_AFTER", 0.0)
-    assert running(step("[base__builder 2/3] RUN cook", started)).evicted_parent(APP) == lost
+    assert running(step("[base__builder 2/3] RUN cook", started)).lost_parent() == lost
 
 
 def test_a_step_of_another_build_counts_as_one_that_was_there() -> None:
@@ -60,4 +61,8 @@ def test_a_step_of_another_build_counts_as_one_that_was_there() -> None:
         step("[app__runtime 2/3] RUN b", "10:00:09", completed="2026-01-01T10:00:11Z"),
         step("[app__runtime 3/3] RUN c", "10:00:11", completed="2026-01-01T10:00:11Z", cached=True),
     )
-    assert [(row.cached, row.seconds) for row in step_results(done)] == [(True, 0.0), (False, 2.0), (True, 0.0)]
+    assert [(row.cached, row.seconds) for row in report_of(done.job, done.progress, 0, "").steps] == [
+        (True, 0.0),
+        (False, 2.0),
+        (True, 0.0),
+    ]
