@@ -1,8 +1,10 @@
-"""What every engine must do: the one in memory always, the real one where there is a daemon."""
+"""What every engine must do: the one in memory always, the real one if there is a daemon. Builds, too."""
 
 from __future__ import annotations
 
 import io
+import select
+import signal
 import subprocess
 import tarfile
 import uuid
@@ -11,14 +13,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tasker_build.context import DOCKERFILE
 from tasker_build.engine.api import LABEL, BuildRequest, Engine, ImageLabel
 from tasker_build.engine.docker import DockerEngine
 from tasker_build.engine.memory import MemoryEngine
-from tasker_build.errors import EngineError
+from tasker_build.errors import BuildError, EngineError
+from tests.property.interpreter import InterpretingEngine, Layers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
+
+    from tasker_build.engine.api import Process
 
 OURS = ImageLabel(schema=1, project="p", target="t", platform="linux/amd64", fingerprint="f", groups={"arg": "1"})
 
@@ -39,12 +45,10 @@ class World:
 
 
 def _memory() -> World:
-    engine = MemoryEngine()
+    engine = InterpretingEngine()
 
     def put(names: Sequence[str], label: ImageLabel | None) -> str:
-        image_id = f"id-{len(engine.stored)}"
-        engine.put(image_id, names, label)
-        return image_id
+        return engine.store(Layers({"/": uuid.uuid4().bytes}), names, label)
 
     return World(engine, put, engine.remove, "contract/")
 
@@ -137,6 +141,62 @@ def test_an_image_that_lost_a_name_keeps_the_others(world: World) -> None:
     image_id = world.put([f"{world.prefix}a:1", f"{world.prefix}a:latest"], OURS)
     world.remove(f"{world.prefix}a:latest")
     assert world.names() == {image_id: {f"{world.prefix}a:1"}}
+
+
+def begin(world: World, folder: Path, tag: str, *lines: str) -> Process:
+    """Begin to build from a base without anything in it; `context/a.txt` is sent along."""
+    world.put([f"{world.prefix}base:1"], None)
+    context = folder / "context.tar"
+    with tarfile.open(context, mode="w") as tar:
+        for name, text in (("context/a.txt", "a"), (DOCKERFILE, "\n".join([f"FROM {world.prefix}base:1 AS made", *lines]))):
+            entry = tarfile.TarInfo(name)
+            entry.size = len(text)
+            tar.addfile(entry, io.BytesIO(text.encode()))
+    metadata = folder / "metadata.json"
+    request = BuildRequest(context=context, stage="made", tag=tag, label=OURS.dump(), secrets={}, metadata=metadata)
+    world.engine.check_builder()
+    return world.engine.start(request)
+
+
+def follow(process: Process) -> tuple[int, bytes]:
+    """Read a build to its end; returns its exit code and what it said."""
+    said = b""
+    while (data := process.read()) != b"":
+        said += data or b""
+        select.select([process], [], [], 60)
+    return process.close(), said
+
+
+def test_a_build_leaves_its_image_under_its_name_with_its_label(world: World, tmp_path: Path) -> None:
+    tag = f"{world.prefix}made:tb-1"
+    code, said = follow(begin(world, tmp_path, tag, "COPY context/a.txt /a.txt"))
+    image = world.engine.image(tag)
+    assert (code, image and image.label) == (0, OURS), said
+    assert image
+    assert image.id in world.names()
+    world.remove(tag)
+
+
+def test_a_build_that_fails_says_why_and_leaves_no_image(world: World, tmp_path: Path) -> None:
+    tag = f"{world.prefix}made:tb-1"
+    code, said = follow(begin(world, tmp_path, tag, "COPY context/missing.txt /b.txt"))
+    assert code != 0
+    assert b"missing.txt" in said
+    assert world.engine.image(tag) is None
+
+
+def test_a_build_that_is_interrupted_ends_and_may_be_closed_twice(world: World, tmp_path: Path) -> None:
+    process = begin(world, tmp_path, f"{world.prefix}made:tb-1", "COPY context/missing.txt /b.txt")
+    process.send(signal.SIGINT)
+    code = process.close()
+    assert process.poll() == code
+    process.send(signal.SIGKILL)
+    assert process.close() == code
+
+
+def test_what_is_not_there_cannot_be_pushed(world: World) -> None:
+    with pytest.raises(BuildError, match="cannot be pushed"):
+        world.engine.push(f"{world.prefix}none:1")
 
 
 def test_one_in_memory_that_was_given_no_way_to_build_says_so(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from tasker_build.context import DOCKERFILE
 from tasker_build.engine.api import BuildRequest, ImageLabel
 from tasker_build.engine.memory import MemoryEngine
+from tasker_build.errors import BuildError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -81,6 +82,8 @@ def _copy(rest: str, folder: str, context: Mapping[str, bytes], stages: Mapping[
     target = posixpath.normpath(posixpath.join(folder, words[-1]))
     for source in words[:-1]:
         source = source.strip("/")  # noqa: PLW2901
+        if not any(path == source or path.startswith(source + "/") for path in files):
+            raise BuildError(f"{source}: not found")
         for path, data in files.items():
             if path == source:
                 place = f"{target}/{path.rsplit('/', 1)[-1]}" if words[-1].endswith("/") else target

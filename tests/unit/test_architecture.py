@@ -150,6 +150,15 @@ def test_the_core_knows_no_clock_environment_or_process() -> None:
     } == {}
 
 
+def test_what_builds_knows_neither_project_nor_spec_nor_plan() -> None:
+    forbidden = {"project", "plan", "records", "work", "spec.model", "spec.load"}
+    used = {name: ours(tree) for name, tree in modules().items() if name.startswith("build.")}
+    assert "build.executor" in used
+    assert {
+        name: found for name, other in used.items() if (found := {o for o in other if {o, o.split(".")[0]} & forbidden})
+    } == {}
+
+
 def test_each_module_says_what_it_is() -> None:
     assert [name for name, tree in modules().items() if not ast.get_docstring(tree)] == []
 
