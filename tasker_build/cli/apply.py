@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     type=click.IntRange(1, 256),
     default=os.cpu_count() or 1,
     show_default=True,
-    help="Builds at the same time; where it is given, cargo inside each of them runs no more compilers than that, either.",
+    help="Builds at the same time. If you give it, cargo inside each build also runs at most that many compilers.",
 )
 @click.option("-x", "--fail-fast", is_flag=True, help="Start nothing more after a failure.")
 @click.option("--exclude", multiple=True, metavar="SELECT", help="Leave these out.")
