@@ -1,1 +1,1 @@
-"""The spec: YAML text in, a validated Stack of frozen values out. Opens no file and starts nothing."""
+"""The spec: YAML text in, a validated Spec of frozen values out. Opens no file and starts nothing."""
