@@ -12,7 +12,7 @@ ENGINE := eval "$$(tools/engine env)"
 # development images and the optional workers in other languages included.
 SELECT ?= +deploy/orchestration +deploy/workers/rust postgres
 
-.PHONY: help setup engine apply up down render fmt fmt-check lint type test test-fast test-engine test-long test-proof snap check bench docs engine-stop clean
+.PHONY: help setup engine apply up down render fmt fmt-check lint type test test-fast coverage test-engine test-long test-proof snap check bench docs engine-stop clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 16
@@ -55,6 +55,8 @@ lint: setup
 	$(BIN)/python docs/gen_reference.py --check
 	$(BIN)/python docs/gen_schemas.py --check
 	$(BIN)/python docs/gen_completion.py --check
+	$(BIN)/python docs/gen_codes.py --check
+	$(BIN)/python docs/gen_rooms.py --check
 	$(BIN)/shellcheck tools/engine tools/python-env .ci/run
 
 type: setup
@@ -68,6 +70,9 @@ test-engine: setup engine ## Tests on a real engine, real cargo builds included
 
 test-long: setup engine ## Every environment at once: debug builds, production, the database, cleanups
 	@$(ENGINE); $(BIN)/pytest -m long
+
+coverage: setup ## Branch coverage of the tests that need no engine
+	$(BIN)/pytest --cov --cov-report=term:skip-covered
 
 test-proof: setup engine ## 10 000 random steps in memory, 200 on the engine, 1 000 ignore files: none stale, none needless
 	TASKER_EXAMPLES=220 $(BIN)/pytest -q tests/property

@@ -181,6 +181,17 @@ def schemas() -> dict[str, Schema]:
             project=TEXT,
             targets=rows(target=TEXT, kind=WORD, image=TEXT),
         ),
+        "explain": _document(
+            "explain",
+            "What `explain CODE --format json` prints.",
+            code=TEXT,
+            checker=said(WORD, "whose rule it is; null: ours"),
+            page=said(WORD, "what explains it, when the rule is another checker's"),
+            area=WORD,
+            meaning=WORD,
+            example=WORD,
+            cure=WORD,
+        ),
         "render": _document(
             "render",
             "What `render --format json` prints, with `--check` and without.",

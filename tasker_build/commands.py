@@ -20,6 +20,7 @@ COMMANDS = {
     "db": "The database alone: start, psql, test, status, logs, reset, restore, stop.",
     "cleanup": "Remove what belongs to the spec, after showing it and asking.",
     "doctor": "Say what is installed, what is missing, and the command that helps.",
+    "explain": "Say what a code of a problem or a finding means, with an example and the cure.",
     "schema": "Print the JSON Schema of the spec, for editors.",
 }
 

@@ -56,7 +56,7 @@ class Project:
         project = cls(tuple(files), read_sources(files), read_lock_beside(files[0]), version, workspace)
         if not project.root.is_dir():
             message = f"the workspace {project.root} is not a folder"
-            raise SpecError([Problem(code="S000", message=message, span=project.spec.at.get("workspace"))])
+            raise SpecError([Problem(code="W014", message=message, span=project.spec.at.get("workspace"))])
         return project
 
     def with_lock(self, text: str) -> Project:

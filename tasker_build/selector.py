@@ -111,7 +111,7 @@ class _Reader:
     def _term(self, text: str, word: str) -> set[TargetName]:
         match = _TERM.fullmatch(text)
         if match is None:
-            self._wrong(f"`{word}` is not a selection", _FORMS)
+            self._wrong(f"`{word}` is not a selection", _FORMS, code="S035")
             return set()
         found = core = self._core(match["core"])
         for name in core:
@@ -141,7 +141,7 @@ class _Reader:
             return self._reading(value)
         known = f"ways to select: {', '.join(f'{known}:' for known in METHODS)}, or a target's name"
         near = f"did you mean `{method.lower()}:{value}`?" if method.lower() in METHODS else known
-        self._wrong(f"`{core}`: targets are not selected by `{method}:`", near)
+        self._wrong(f"`{core}`: targets are not selected by `{method}:`", near, code="S035")
         return set()
 
     def _named(self, pattern: str) -> set[TargetName]:
@@ -190,8 +190,8 @@ class _Reader:
             self.nothing.append(Problem(code="S030", message=f"no target is `state:{state}`", hints=hints))
         return found
 
-    def _wrong(self, message: str, *hints: str) -> None:
-        self.problems.append(Problem(code="S030", message=message, hints=hints))
+    def _wrong(self, message: str, *hints: str, code: str = "S030") -> None:
+        self.problems.append(Problem(code=code, message=message, hints=hints))
 
 
 def _within(graph: Graph, name: TargetName, depth: str) -> set[TargetName]:

@@ -284,7 +284,7 @@ def chosen(
 ) -> tuple[str, ...] | None:
     """The words of a selection with `state:`, `file:`, `--exclude` and `--since` worked in; the words themselves without these.
 
-    None means that nothing differs from the revision: that is an answer. Words that select nothing are a mistake.
+    None where nothing differs from a revision: that is an answer. Words that select nothing are a mistake.
 
     Args:
         project: the project.
@@ -292,6 +292,8 @@ def chosen(
         exclude: what is left out.
         since: a Git revision.
         states: asks what state each target is in; only called for a selection that wants to know. None: nobody may ask.
+
+    None where nothing differs from a revision: that is an answer. Words that select nothing are a mistake.
 
     Raises:
         SelectionError: nothing is selected, or everything is excluded.

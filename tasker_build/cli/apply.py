@@ -149,11 +149,11 @@ def _plan_file(selection: Sequence[str]) -> Path | None:
         if word.endswith(".json") and "file:" not in word:
             if not file.is_file():
                 hint = f"a plan is saved by: tasker-build plan --out {word}"
-                raise SelectionError([Problem(code="S030", message=f"there is no file `{word}`", hints=(hint,))])
+                raise SelectionError([Problem(code="S036", message=f"there is no file `{word}`", hints=(hint,))])
             files.append(file)
         elif file.is_file() and _holds_plan(file):
             message = f"`{word}` holds a saved plan, but the name of one ends in .json"
-            raise SelectionError([Problem(code="S030", message=message, hints=(f"mv {word} {word}.json",))])
+            raise SelectionError([Problem(code="S036", message=message, hints=(f"mv {word} {word}.json",))])
     if files and len(selection) > 1:
         raise click.UsageError("a saved plan is applied alone: name nothing beside it")
     return files[0] if files else None

@@ -104,7 +104,7 @@ def _target(project: Project, word: str) -> TargetName:
     hints = nearest(word, [*project.order, *project.spec.bases]) or (
         "`tasker-build ls` lists the targets; an image is named `name:tag` or by its id",
     )
-    raise SelectionError([Problem(code="S030", message=f"no target is called `{word}`", hints=hints)])
+    raise SelectionError([Problem(code="S038", message=f"no target is called `{word}`", hints=hints)])
 
 
 def _source(project: Project, word: str) -> str | None:

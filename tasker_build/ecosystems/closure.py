@@ -127,7 +127,7 @@ def _check_values(spec: Spec, paths: Sequence[str], problems: list[Problem]) -> 
                 place = user.at.get(f"{key}.{variable}", user.span)
                 hints = nearest(value, known) or (f"in {folder}: {', '.join(known) or 'nothing'}",)
                 message = f"{variable} is `{value}`, but there is no {folder}/{value}"
-                problems.append(Problem(code="W006", message=message, span=place, hints=hints))
+                problems.append(Problem(code="W007", message=message, span=place, hints=hints))
 
 
 def _closure(

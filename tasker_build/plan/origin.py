@@ -75,10 +75,10 @@ def find_image(text: str, images: Sequence[Image]) -> Image:
         return matches[0]
     if matches:
         raise SelectionError(
-            [Problem(code="S031", message=f"{len(matches)} images have an id or digest that begins with `{text}`")]
+            [Problem(code="S037", message=f"{len(matches)} images have an id or digest that begins with `{text}`")]
         )
     message = f"`{text}` is neither a target nor an image that is here"
-    raise SelectionError([Problem(code="S031", message=message, hints=("`tasker-build ls` lists the targets",))])
+    raise SelectionError([Problem(code="S038", message=message, hints=("`tasker-build ls` lists the targets",))])
 
 
 def looks_like_id(text: str) -> bool:

@@ -91,7 +91,7 @@ def _check_stack(stack: Stack, written: Written, reader: Reader) -> None:
     for name, service in stack.services.items():
         where = f"stacks.{stack.name}.services.{name}"
         if ("target" in service.at) == ("image" in service.at):
-            reader.add("S009", f"{where} needs either a `target` or an `image`", service.span)
+            reader.add("S024", f"{where} needs either a `target` or an `image`", service.span)
         if service.target is not None and service.target not in written.targets:
             hints = nearest(service.target, written.targets)
             reader.add("S015", f"unknown target `{service.target}` in {where}", service.at["target"], *hints)

@@ -243,9 +243,9 @@ class _Composer:
 
     def _alias(self, event: Any) -> Node:
         if event.anchor in self.open_anchors:
-            self._fail("S003", f"alias `*{event.anchor}` refers to itself", self._at(event))
+            self._fail("S006", f"alias `*{event.anchor}` refers to itself", self._at(event))
         if event.anchor not in self.anchors:
-            self._fail("S003", f"unknown alias `*{event.anchor}`", self._at(event))
+            self._fail("S006", f"unknown alias `*{event.anchor}`", self._at(event))
         return self.anchors[event.anchor]
 
     def _mapping(self, items: list[Node], span: Span) -> MappingNode:
@@ -271,7 +271,7 @@ class _Composer:
 
     def _reject_tag(self, event: Any) -> None:
         if event.tag is not None and event.tag not in {"!", "tag:yaml.org,2002:str"}:
-            self._add("S002", f"the tag `{event.tag}` is not supported", self._at(event), "write the value without a tag")
+            self._add("S007", f"the tag `{event.tag}` is not supported", self._at(event), "write the value without a tag")
 
     def _at(self, event: Any) -> Span:
         return self._span(event.start_mark, event.end_mark)

@@ -24,7 +24,7 @@ RANK = {
             ["registries"],
             ["graph", "dockerfile", "engine.api", "filestate"],
             ["ecosystems"],
-            ["spec.check"],
+            ["spec.check", "codes"],
             ["spec.load"],
             ["quoting", "rendered", "shell", "workspace"],
             [

@@ -99,7 +99,7 @@ def test_a_value_without_its_folder_is_a_mistake() -> None:
     with pytest.raises(SpecError) as caught:
         make_closures(load([("s", STACK % b"productoin")]), {}, paths)
     problem = caught.value.problems[0]
-    assert (problem.code, problem.span is not None and problem.span.line) == ("W006", 12)
+    assert (problem.code, problem.span is not None and problem.span.line) == ("W007", 12)
     assert "did you mean `production`?" in problem.hints[0]
 
 

@@ -62,7 +62,7 @@ BAD = [
     ("extends unknown", None, "targets:\n  api: {kind: postgres}\n  b: {kind: postgres, extends: apj}\n", [("S015", 5, 32)], "unknown target `apj` in targets.b.extends", "did you mean `api`?"),
     ("base and target", None, "bases: {a: x}\ntargets:\n  a: {kind: postgres}\n  b: {kind: postgres, from: {r: a}}\n", [("S016", 6, 33)], "both a base and a target", "rename"),
     ("needs a disabled target", None, "targets:\n  a: {kind: postgres, enabled: false}\n  b: {kind: postgres, from: {r: a}}\n", [("S017", 5, 33)], "which is not enabled", ""),
-    ("service without image", None, "targets: {}\nstacks: {s: {services: {db: {}}}}\n", [("S009", 4, 29)], "needs either a `target` or an `image`", ""),
+    ("service without image", None, "targets: {}\nstacks: {s: {services: {db: {}}}}\n", [("S024", 4, 29)], "needs either a `target` or an `image`", ""),
     ("unknown service", None, "targets: {}\nstacks: {s: {services: {base: {image: x}, web: {image: y, depends_on: {bsae: started}}}}}\n", [("S015", 4, 78)], "unknown service `bsae`", "did you mean `base`?"),
     ("unknown target of a service", None, "targets: {api: {kind: postgres}}\nstacks: {s: {services: {web: {target: apo}}}}\n", [("S015", 4, 39)], "unknown target `apo`", "did you mean `api`?"),
     ("unknown network", None, "targets: {}\nstacks: {s: {services: {db: {image: x, networks: [nte]}}, networks: {net: {}}}}\n", [("S015", 4, 50)], "unknown network `nte`", "did you mean `net`?"),

@@ -58,7 +58,7 @@ class CargoEcosystem(Ecosystem):
             )
         if sccache.mode != "remote" and sccache.store is not None:
             yield Problem(
-                code="S019",
+                code="S023",
                 message="a `store` is for a remote compiler cache",
                 span=sccache.at["store"],
                 hints=("set `mode: remote`, or leave it out",),
