@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from click.shell_completion import CompletionItem
 
+    from tasker_build.engine.docker import DockerEngine
     from tasker_build.project import Project
 
 EXIT_CODES = """\b
@@ -76,6 +77,7 @@ class Settings:
 
     files: tuple[Path, ...]
     workspace: Path | None
+    _engine: DockerEngine | None = field(default=None, init=False)
 
     def project(self, version: str = "latest") -> Project:
         """Open the project."""
@@ -83,6 +85,18 @@ class Settings:
         from tasker_build.spec.read import DEFAULT_SPEC  # noqa: PLC0415
 
         return Project.open(self.files or (Path(DEFAULT_SPEC),), version=version, workspace=self.workspace)
+
+    def engine(self, builder: str | None = None) -> DockerEngine:
+        """The engine of this command: found once, the same for whoever asks. Says nothing of whether it answers.
+
+        Raises:
+            EngineError: the current context cannot be read.
+        """
+        from tasker_build.engine.docker import DockerEngine  # noqa: PLC0415
+
+        if self._engine is None:
+            self._engine = DockerEngine.connect(builder) if builder else DockerEngine.connect()
+        return self._engine
 
 
 @click.group(cls=LazyGroup, epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]})

@@ -11,13 +11,13 @@ import click
 from click.core import ParameterSource
 
 from tasker_build.cli.answer import format_option, say_document
-from tasker_build.cli.planning import check_words, chosen, plan_again, plan_project, read_plan, states_of
-from tasker_build.engine.docker import DockerEngine
 from tasker_build.errors import Problem, SelectionError
 from tasker_build.plan.words import Plan
 from tasker_build.view.plan import plan_text
 from tasker_build.work.applying import apply
+from tasker_build.work.asking import check_words, chosen, states_of
 from tasker_build.work.order import Order, Outcome
+from tasker_build.work.planning import plan_again, plan_project, read_plan
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -73,14 +73,14 @@ def command(
     words: tuple[str, ...] | None = selection
     if saved is None:
         check_words(project, selection, exclude, rebuild)
-        states = states_of(project, builder)
+        states = states_of(project, lambda: settings.engine(builder))
         words = chosen(project, selection, exclude, since, states)
         rebuild = chosen(project, rebuild, (), None, states) or ()
     screen = _Screen(progress, form)
     if words is None:
         click.echo(f"no selected target differs from `{since}`", err=True)
         return _answer(project, screen, Outcome(plan=Plan(steps=())))
-    engine = DockerEngine.connect(builder)
+    engine = settings.engine(builder)
     engine.version()
     make_plan = functools.partial(plan_project, project, engine, words, rebuild)
     if saved is not None and file is not None:

@@ -11,7 +11,6 @@ import click
 from tasker_build.cleanup import EVERYTHING, LEVELS, MACHINE_WIDE, Kind, Owned, Thing, removals, word_to_type
 from tasker_build.cli import consent
 from tasker_build.cli.answer import format_option, say_document
-from tasker_build.engine.docker import DockerEngine
 from tasker_build.errors import BuildError
 from tasker_build.view.document import document
 
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from tasker_build.cli import Settings
+    from tasker_build.engine.docker import DockerEngine
 
 _LISTS: dict[Kind, tuple[str, ...]] = {
     Kind.CONTAINER: ("ps", "--all", "--no-trunc"),
@@ -52,7 +52,7 @@ def command(settings: Settings, level: str, yes: bool, confirm: str, dry_run: bo
     deep        images, and then everything unused on the whole machine
     """
     project = settings.project()
-    engine = DockerEngine.connect()
+    engine = settings.engine()
     engine.version()
     owned = Owned.of(project.spec)
     chosen = removals(level, owned, _found(engine, LEVELS[level]))

@@ -26,7 +26,6 @@ from tasker_build.cli.env import (
     stack_named,
 )
 from tasker_build.compose import published
-from tasker_build.engine.docker import DockerEngine
 from tasker_build.errors import BuildError, Problem, RefusedError, SelectionError
 from tasker_build.view.document import document
 
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tasker_build.cli import Settings
+    from tasker_build.engine.docker import DockerEngine
     from tasker_build.project import Project
     from tasker_build.spec.model import Stack
 
@@ -69,7 +69,7 @@ class Database:
         found = [name for name, service in stack.services.items() if service.target and kinds[service.target] == "postgres"]
         if len(found) != 1:
             raise SelectionError([Problem(code="S031", message=f"the stack `{stack_name}` has {len(found)} database services")])
-        engine = DockerEngine.connect()
+        engine = settings.engine()
         engine.version()
         return cls(project, stack, engine, found[0])
 

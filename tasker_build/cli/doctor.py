@@ -12,7 +12,7 @@ import click
 
 from tasker_build.cli.answer import format_option, say_document
 from tasker_build.compose import OLDEST as OLDEST_COMPOSE
-from tasker_build.engine.docker import DockerEngine, buildx, compose
+from tasker_build.engine.docker import buildx, compose
 from tasker_build.errors import Exit, TaskerBuildError
 from tasker_build.lint import find_program
 from tasker_build.spec.read import DEFAULT_SPEC
@@ -43,7 +43,7 @@ class Row:
 def command(settings: Settings, form: str) -> int:
     rows = [
         _python(),
-        _engine(),
+        _engine(settings),
         _tool("buildx"),
         _tool("compose"),
         _linter("hadolint"),
@@ -80,10 +80,10 @@ def _python() -> Row:
     return Row(name="python", good=True, said=".".join(map(str, sys.version_info[:3])))
 
 
-def _engine() -> Row:
+def _engine(settings: Settings) -> Row:
     advice = "start Docker, set DOCKER_HOST, or on a bare Debian machine as root: tools/engine up"
     try:
-        engine = DockerEngine.connect()
+        engine = settings.engine()
         version = str(engine.version().get("Version", "?"))
     except TaskerBuildError as error:
         return Row(name="engine", good=False, said=error.message, help=advice)

@@ -233,7 +233,7 @@ def up(
     chosen = stack_named(project, stack)
     _require_profiles(chosen, profiles)
     require_rendered(project, chosen)
-    engine = DockerEngine.connect()
+    engine = settings.engine()
     compose_environment(project, chosen, engine, starts=True)  # refuses before anything is fetched
     if version or pull:
         variables = versioned_images(project, chosen, engine, version or "latest", pull=pull, profiles=profiles)
@@ -258,7 +258,7 @@ def published_ports(stack: str, containers: Sequence[Mapping[str, Any]]) -> str:
 
 def _pass_on(settings: Settings, stack: str, arguments: Sequence[str]) -> None:
     project = settings.project()
-    engine = DockerEngine.connect()
+    engine = settings.engine()
     engine.version()
     # Whatever profile started a service: it is one of the stack's.
     if run_compose(project, stack_named(project, stack), engine, ["--profile", "*", *arguments], {}) != 0:
@@ -287,7 +287,7 @@ def status(settings: Settings, stack: str, form: str) -> None:
 def _say_status(settings: Settings, stack: str) -> None:
     project = settings.project()
     chosen = stack_named(project, stack)
-    engine = DockerEngine.connect()
+    engine = settings.engine()
     engine.version()
     containers = containers_of(project, chosen, engine)
     there = {row["service"] for row in containers}
@@ -358,7 +358,7 @@ def watch(settings: Settings, stack: str) -> None:
     require_rendered(project, chosen)
     if not any(service.watch for service in chosen.services.values()):
         raise RefusedError(f"no service of `{stack}` is watched", hints=("`watch: true` on a service of the spec",))
-    engine = DockerEngine.connect()
+    engine = settings.engine()
     engine.version()
     # By their names for people: what compose builds here must not take the place of what an apply has recorded.
     if run_compose(project, chosen, engine, ["watch"], {}) != 0:

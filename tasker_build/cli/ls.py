@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 import click
 
 from tasker_build.cli.answer import format_option, say_document
-from tasker_build.cli.planning import states_of
-from tasker_build.since import chosen
 from tasker_build.view.document import document
+from tasker_build.work.asking import chosen, states_of
 
 if TYPE_CHECKING:
     from tasker_build.cli import Settings
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 @click.pass_obj
 def command(settings: Settings, selection: tuple[str, ...], exclude: tuple[str, ...], since: str | None, form: str) -> None:
     project = settings.project()
-    words = chosen(project, selection, exclude, since, states_of(project))
+    words = chosen(project, selection, exclude, since, states_of(project, settings.engine))
     if words is None:
         click.echo(f"no selected target differs from `{since}`", err=True)
     selected = frozenset() if words is None else project.select(words)

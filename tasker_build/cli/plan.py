@@ -9,17 +9,18 @@ from typing import TYPE_CHECKING
 import click
 
 from tasker_build.cli.answer import annotate, format_option, say_document
-from tasker_build.cli.planning import check_words, chosen, plan_project, plan_to_save, states_of, write_plan
-from tasker_build.engine.docker import DockerEngine
 from tasker_build.errors import BuildError, Exit, Problem, SelectionError
 from tasker_build.plan.words import Plan
 from tasker_build.view.graph import FORMATS, graph_text
-from tasker_build.view.plan import plan_data, plan_text
+from tasker_build.view.plan import plan_data, plan_text, step_data
+from tasker_build.work.asking import check_words, chosen, states_of
+from tasker_build.work.planning import plan_project, plan_to_save, write_plan
 from tasker_build.workspace import write_file
 
 if TYPE_CHECKING:
     from tasker_build.cli import Settings
     from tasker_build.duration import Estimate
+    from tasker_build.engine.docker import DockerEngine
     from tasker_build.plan.saved import PlanRequest
     from tasker_build.project import Project
     from tasker_build.view.picture import PictureOptions
@@ -91,7 +92,7 @@ def command(
     _step_summary(summary)
     project = settings.project(version)
     check_words(project, selection, exclude, rebuild)
-    states = None if offline else states_of(project)
+    states = None if offline else states_of(project, settings.engine)
     words = chosen(project, selection, exclude, since, states)
     rebuild = chosen(project, rebuild, (), None, states) or ()
     if words is None:
@@ -99,14 +100,14 @@ def command(
     elif out:
         from tasker_build.plan.saved import PlanRequest  # noqa: PLC0415
 
-        plan = _save(project, PlanRequest(selection=words, rebuild=rebuild, version=version), out)
+        plan = _save(project, settings.engine(), PlanRequest(selection=words, rebuild=rebuild, version=version), out)
     else:
-        plan = plan_project(project, None if offline else DockerEngine.connect(), words, rebuild)
+        plan = plan_project(project, None if offline else settings.engine(), words, rebuild)
     if drawn:
         from tasker_build.view.picture import PictureOptions  # noqa: PLC0415 - only drawing pays for it
 
         options = PictureOptions(title=project.head.project, focus=focus, depth=depth, changed_only=changed)
-        _draw(project, plan, graph or "-", form, options, offline=offline)
+        _draw(project, plan, graph or "-", form, options, None if offline else settings.engine())
     if form == "json" and graph != "-":
         say_document(plan_data(plan, project.head.project))
     elif not drawn:
@@ -124,13 +125,13 @@ def command(
     return Exit.DIFFERENCES if detailed_exitcode and plan.changed else Exit.OK
 
 
-def _draw(project: Project, plan: Plan, target: str, form: str, options: PictureOptions, *, offline: bool) -> None:
+def _draw(project: Project, plan: Plan, target: str, form: str, options: PictureOptions, engine: DockerEngine | None) -> None:
     from tasker_build.view.picture import narrow  # noqa: PLC0415 - only drawing pays for it
 
     if Path(target).suffix.lower() in _PICTURES:
         from tasker_build.cli.picture import write_picture  # noqa: PLC0415
 
-        write_picture(Path(target), project, plan, options, None if offline else DockerEngine.connect())
+        write_picture(Path(target), project, plan, options, engine)
     else:
         graph, plan = narrow(project.graph, plan, options)
         form = _BY_SUFFIX.get(Path(target).suffix.lower(), "tree" if form == "text" else form)
@@ -194,8 +195,10 @@ def _time(project: Project, plan: Plan) -> Estimate | None:
     return time if time.seconds else None
 
 
-def _save(project: Project, asked: PlanRequest, out: Path) -> Plan:
-    saved = plan_to_save(project, DockerEngine.connect(), asked)
-    write_plan(out, saved)
+def _save(project: Project, engine: DockerEngine, asked: PlanRequest, out: Path) -> Plan:
+    from tasker_build.plan.saved import dump  # noqa: PLC0415
+
+    saved = plan_to_save(project, engine, asked)
+    write_plan(out, dump(saved, step_data))
     click.echo(f"wrote {out}: tasker-build apply {out}", err=True)
     return saved.plan

@@ -8,16 +8,17 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tasker_build.cli.answer import format_option, say_document
-from tasker_build.cli.planning import plan_observed, states_of
 from tasker_build.errors import Exit, Problem, SelectionError, nearest
 from tasker_build.plan.words import unique_reference
 from tasker_build.selector import asks_for_state
-from tasker_build.since import chosen
+from tasker_build.work.asking import chosen, states_of
+from tasker_build.work.planning import plan_observed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from tasker_build.cli import Settings
+    from tasker_build.engine.docker import DockerEngine
     from tasker_build.plan.origin import Base
     from tasker_build.plan.situation import Situation
     from tasker_build.project import Project
@@ -42,7 +43,7 @@ def command(settings: Settings, what: tuple[str, ...], steps: bool, form: str, v
         raise click.UsageError("name one target, base or image, or two of them; --steps goes with one target or none")
     project = settings.project(version)
     if by_state:
-        _explain_all(project, chosen(project, what, (), None, states_of(project)) or (), form)
+        _explain_all(project, settings.engine(), chosen(project, what, (), None, states_of(project, settings.engine)) or (), form)
         return Exit.OK
     if len(what) == 2:  # noqa: PLR2004
         one, other = (_source(project, word) or _target(project, word) for word in what)
@@ -61,7 +62,7 @@ def command(settings: Settings, what: tuple[str, ...], steps: bool, form: str, v
         return _steps(project, name or _target(project, what[0]), form)
     if name is None and not _may_be_image(project, what[0]):
         _target(project, what[0])
-    situation = _situation(project, [name] if name else project.order)
+    situation = _situation(project, settings.engine(), [name] if name else project.order)
     if name is not None:
         from tasker_build.plan.why import explain  # noqa: PLC0415
 
@@ -83,11 +84,11 @@ def _say(form: str, text: str, data: dict[str, Any]) -> None:
         click.echo(text)
 
 
-def _explain_all(project: Project, names: Sequence[str], form: str) -> None:
+def _explain_all(project: Project, engine: DockerEngine, names: Sequence[str], form: str) -> None:
     from tasker_build.plan.why import explain  # noqa: PLC0415
     from tasker_build.view import why  # noqa: PLC0415
 
-    situation = _situation(project, names)
+    situation = _situation(project, engine, names)
     found = [explain(name, situation) for name in project.order if name in names]
     _say(form, "\n\n".join(map(why.explanation_text, found)), why.explanations_data(found))
 
@@ -128,15 +129,13 @@ def _may_be_image(project: Project, word: str) -> bool:
     return ":" in word or looks_like_id(word) or word in map(project.spec.image_name, project.spec.targets.values())
 
 
-def _situation(project: Project, names: Iterable[str]) -> Situation:
+def _situation(project: Project, engine: DockerEngine, names: Iterable[str]) -> Situation:
     """Everything that explanations of these targets draw on: reasons are followed to what they are built from, and no further."""
-    from tasker_build.engine.docker import DockerEngine  # noqa: PLC0415
     from tasker_build.graph import ancestors  # noqa: PLC0415
     from tasker_build.plan.planner import Observed  # noqa: PLC0415
     from tasker_build.plan.situation import Situation  # noqa: PLC0415
 
     wanted = project.wanted
-    engine = DockerEngine.connect()
     observed = Observed(images=engine.images(), engine=engine.identity())
     plan = plan_observed(project, observed)
     asked = [name for name in project.order if name in names]

@@ -113,6 +113,9 @@ class Process(Protocol):
 class Engine(Protocol):
     """Where images live and are made."""
 
+    endpoint: str
+    """Where it is reached."""
+
     def images(self) -> Sequence[Image]:
         """Every image that has a name, a registry's digest or our label: one round trip."""
 

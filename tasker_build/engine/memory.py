@@ -29,6 +29,7 @@ class MemoryEngine:
         """
         self.build = build
         self.pushed: list[str] = []
+        self.endpoint = "memory"
         self.stored: dict[str, Image] = {}
         self.names: dict[str, str] = {}
 

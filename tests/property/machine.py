@@ -19,12 +19,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from tasker_build.build.events import Built, Failed
-from tasker_build.cli.planning import plan_project
 from tasker_build.plan.installation import host_platform
 from tasker_build.plan.words import unique_reference
 from tasker_build.project import Project
 from tasker_build.work.building import execute
 from tasker_build.work.order import Order
+from tasker_build.work.planning import plan_project
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

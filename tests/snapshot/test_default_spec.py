@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 import pytest
 from syrupy.extensions.single_file import SingleFileSnapshotExtension, WriteMode
 
-from tasker_build.cli.planning import plan_project
 from tasker_build.errors import ProblemsError
 from tasker_build.project import Project
 from tasker_build.records.records import Records
 from tasker_build.view.graph import FORMATS, graph_text
 from tasker_build.view.plan import plan_data, plan_text
+from tasker_build.work.planning import plan_project
 from tests.conftest import EIGHT_MISTAKES, REPOSITORY, load_text
 
 if TYPE_CHECKING:

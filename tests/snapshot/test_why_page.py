@@ -10,7 +10,6 @@ from hashlib import sha256
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
-from tasker_build.cli.planning import plan_project
 from tasker_build.plan.places import with_places
 from tasker_build.plan.planner import Observed, make_plan
 from tasker_build.plan.situation import Situation
@@ -20,6 +19,7 @@ from tasker_build.project import Project
 from tasker_build.spec.model import TargetName
 from tasker_build.view.plan import plan_text
 from tasker_build.view.why import explanation_text
+from tasker_build.work.planning import plan_project
 from tests.conftest import REPOSITORY
 from tests.unit.tiny import TinyEngine, build_all, edit
 
@@ -238,7 +238,7 @@ def _steady(text: str, root: Path) -> str:
 def test_the_page_is_what_the_commands_say(
     tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tasker_build.cli.planning.time", SimpleNamespace(time=lambda: NOW))
+    monkeypatch.setattr("tasker_build.work.planning.time", SimpleNamespace(time=lambda: NOW))
     written = page(tmp_path)
     if request.config.getoption("--snapshot-update"):
         PAGE.write_text(written)

@@ -26,7 +26,7 @@ RANK = {
             ["ecosystems"],
             ["spec.check", "codes"],
             ["spec.load"],
-            ["quoting", "rendered", "shell", "workspace"],
+            ["quoting", "rendered", "shell", "workspace", "files"],
             [
                 "duration",
                 "schedule",
@@ -43,8 +43,8 @@ RANK = {
             ["plan", "outline", "compiled", "output", "selector"],
             ["records", "plan.installation", "plan.memo", "plan.warm", "plan.cold"],
             ["project"],
-            ["since", "lint", "build"],
-            ["work"],
+            ["lint", "build"],
+            ["work", "environments"],
             ["view"],
             ["cli"],
         ]

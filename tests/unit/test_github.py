@@ -14,7 +14,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasker_build.cli import run
-from tasker_build.cli.planning import plan_project
 from tasker_build.engine.docker import DockerEngine
 from tasker_build.errors import Problem, RefusedError, Span, SpecError
 from tasker_build.finding import Finding, Level
@@ -36,6 +35,7 @@ from tasker_build.view.github import (
     plan_annotations,
     plan_summary,
 )
+from tasker_build.work.planning import plan_project
 from tests.conftest import EIGHT_MISTAKES, write_files
 from tests.unit.tiny import FILES, TinyEngine, build_all, edit
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tasker_build.cli.planning import plan_project
 from tasker_build.project import Project
 from tasker_build.spec.names import TargetName
 from tasker_build.work.jobs import jobs_for
+from tasker_build.work.planning import plan_project
 from tests.conftest import write_files
 from tests.unit.tiny import FILES, TinyEngine, build_all, edit
 

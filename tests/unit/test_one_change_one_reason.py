@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tasker_build.cli.planning import plan_project
 from tasker_build.plan.facts import SCHEMA
 from tasker_build.plan.installation import host_platform
 from tasker_build.plan.words import Action, ReasonKind, unique_reference
 from tasker_build.project import Project
 from tasker_build.spec.model import TargetName
 from tasker_build.view import wording
+from tasker_build.work.planning import plan_project
 from tests.conftest import REPOSITORY, write_files
 from tests.unit.tiny import BASE, TinyEngine, build_all, edit
 

@@ -12,7 +12,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasker_build.cli.planning import plan_project, read_for_plan
 from tasker_build.engine.api import ImageLabel
 from tasker_build.engine.memory import MemoryEngine
 from tasker_build.plan.facts import SCHEMA, Fact, Facts, Group
@@ -25,6 +24,7 @@ from tasker_build.project import Project
 from tasker_build.spec.model import TargetName
 from tasker_build.view.plan import plan_data, plan_text
 from tasker_build.view.wording import details, evidence
+from tasker_build.work.planning import plan_project, read_for_plan
 from tests.conftest import write_files
 from tests.unit.tiny import FILES, TinyEngine, build_all, edit
 

@@ -14,7 +14,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasker_build.cli import show
-from tasker_build.cli.planning import plan_again, plan_to_save, read_plan, write_plan
 from tasker_build.errors import RefusedError
 from tasker_build.plan.changes import Quoted
 from tasker_build.plan.saved import Moved, PlanRequest, Premise, SavedPlan, dump, moved, parse
@@ -22,6 +21,7 @@ from tasker_build.plan.words import Action, Plan, Reason, ReasonKind, Step
 from tasker_build.project import Project
 from tasker_build.spec.model import TargetName
 from tasker_build.view.plan import step_data
+from tasker_build.work.planning import plan_again, plan_to_save, read_plan, write_plan
 from tests.conftest import REPOSITORY, write_files
 from tests.unit.tiny import BASE, FILES, TinyEngine, build_all, edit
 
@@ -252,15 +252,15 @@ def test_control_characters_of_a_saved_plan_do_not_reach_a_terminal(tmp_path: Pa
 
 def test_a_plan_is_written_over_a_plan_and_over_nothing_else(tmp_path: Path) -> None:
     file = tmp_path / "p.json"
-    write_plan(file, _SAMPLE)
+    write_plan(file, dump(_SAMPLE, step_data))
     for content in (b"", file.read_bytes(), file.read_bytes()[:100]):
         file.write_bytes(content)
-        write_plan(file, _SAMPLE)
+        write_plan(file, dump(_SAMPLE, step_data))
         assert read_plan(file) == _SAMPLE
     for content in (b"{}", b'{"name": "my-package"}', b"x"):
         file.write_bytes(content)
         with pytest.raises(RefusedError, match="is no saved plan"):
-            write_plan(file, _SAMPLE)
+            write_plan(file, dump(_SAMPLE, step_data))
         assert file.read_bytes() == content
 
 

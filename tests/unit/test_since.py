@@ -10,7 +10,8 @@ import pytest
 from tasker_build.cli import run
 from tasker_build.errors import ProblemsError, SelectionError
 from tasker_build.project import Project
-from tasker_build.since import affected_since, chosen
+from tasker_build.work.asking import chosen
+from tasker_build.work.since import affected_since
 from tests.conftest import HEAD, write_files
 
 if TYPE_CHECKING:

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tasker_build.cli import run
-from tasker_build.cli.planning import read_plan
 from tasker_build.engine.docker import DockerEngine
 from tasker_build.errors import EngineError
 from tasker_build.plan.planner import states
 from tasker_build.plan.words import Action, Plan, Reason, ReasonKind, Step
 from tasker_build.spec.model import TargetName
+from tasker_build.work.planning import read_plan
 from tests.conftest import write_files
 from tests.unit.tiny import FILES, TinyEngine, build_all, edit
 

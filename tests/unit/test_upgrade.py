@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tasker_build.cli.planning import plan_project
 from tasker_build.engine.api import ImageLabel
 from tasker_build.engine.memory import MemoryEngine
 from tasker_build.plan import facts, planner
@@ -18,6 +17,7 @@ from tasker_build.plan.words import Action, ReasonKind
 from tasker_build.project import Project
 from tasker_build.spec.kinds import KINDS
 from tasker_build.view.wording import evidence
+from tasker_build.work.planning import plan_project
 from tests.conftest import REPOSITORY
 from tests.fixtures import kinds
 

@@ -1,44 +1,30 @@
-"""What `plan` and `apply` do the same way: observe the engine, make the plan."""
+"""Plan a project: observe the engine, make the plan, save it, make a saved one again."""
 
 from __future__ import annotations
 
-import functools
 import os
 import time
 from dataclasses import replace
 from hashlib import sha256
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from tasker_build.errors import RefusedError, SelectionError
 from tasker_build.plan.places import names_keys, with_places
-from tasker_build.plan.planner import Observed, depends_on_engine, make_plan, records_needed, states
+from tasker_build.plan.planner import Observed, depends_on_engine, make_plan, records_needed
 from tasker_build.spec.names import TargetName
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from tasker_build.engine.api import Engine, Image
+    from tasker_build.engine.api import Engine
     from tasker_build.plan.history import History
     from tasker_build.plan.saved import PlanRequest, SavedPlan
     from tasker_build.plan.wanted import Wanted
     from tasker_build.plan.words import Plan
     from tasker_build.project import Project
-    from tasker_build.since import States
 
 _MOST_MOVED = 60
-
-
-class EngineWithIdentity(Protocol):
-    """What a saved plan asks of an engine."""
-
-    endpoint: str
-
-    def images(self) -> Sequence[Image]:
-        """Every image that has a name or carries our label."""
-
-    def identity(self) -> str:
-        """The engine's own id."""
 
 
 def plan_project(project: Project, engine: Engine | None, selection: Sequence[str], forced: Sequence[str] = ()) -> Plan:
@@ -97,45 +83,7 @@ def read_for_plan(project: Project, observed: Observed) -> tuple[Sequence[Wanted
     return compared, replace(history, records={key: builds[key] for key in needed if key in builds})
 
 
-def states_of(project: Project, builder: str | None = None) -> States:
-    """A way to ask what state each target is in, for `state:` in a selection: everything is planned, once, and only if asked.
-
-    Raises:
-        EngineError: on asking: the engine does not answer.
-    """
-    from tasker_build.engine.docker import DockerEngine  # noqa: PLC0415
-
-    return functools.cache(lambda: states(plan_project(project, DockerEngine.connect(builder), ())))
-
-
-def check_words(project: Project, *selections: Sequence[str]) -> None:
-    """Read selections without asking an engine: what is wrong with the words comes before what is wrong with it.
-
-    Raises:
-        SelectionError: a word that could never match.
-    """
-    if any(selections):
-        from tasker_build.since import check_words  # noqa: PLC0415 - Git
-
-        check_words(project, *selections)
-
-
-def chosen(
-    project: Project, selection: Sequence[str], exclude: Sequence[str], since: str | None, states: States | None
-) -> tuple[str, ...] | None:
-    """The words of a selection with `state:`, `--exclude` and `--since` worked in; None: nothing differs from that revision.
-
-    Raises:
-        SelectionError: nothing is selected, or everything is excluded.
-    """
-    if not selection and not exclude and since is None:
-        return ()
-    from tasker_build.since import chosen  # noqa: PLC0415 - Git
-
-    return chosen(project, selection, exclude, since, states)
-
-
-def plan_to_save(project: Project, engine: EngineWithIdentity, asked: PlanRequest) -> SavedPlan:
+def plan_to_save(project: Project, engine: Engine, asked: PlanRequest) -> SavedPlan:
     """Plan a project, and collect everything the plan rests on.
 
     Raises:
@@ -167,20 +115,19 @@ def spec_files(project: Project) -> dict[str, str]:
     return digests | {"workspace": os.path.relpath(project.root, project.folder)}
 
 
-def write_plan(file: Path, saved: SavedPlan) -> None:
+def write_plan(file: Path, text: str) -> None:
     """Write a plan to a file, over an earlier plan but over nothing else.
 
     Raises:
         RefusedError: something that is no plan has that name.
         BuildError: the disk said no.
     """
-    from tasker_build.plan.saved import dump, looks_saved  # noqa: PLC0415
-    from tasker_build.view.plan import step_data  # noqa: PLC0415
+    from tasker_build.plan.saved import looks_saved  # noqa: PLC0415
     from tasker_build.workspace import write_file  # noqa: PLC0415
 
     if file.is_file() and (data := file.read_bytes()) and not looks_saved(data):
         raise RefusedError(f"{file} is there and is no saved plan", hints=("choose another name, or remove it",))
-    write_file(file, dump(saved, step_data).encode(), 0o644)
+    write_file(file, text.encode(), 0o644)
 
 
 def read_plan(file: Path) -> SavedPlan:
@@ -198,7 +145,7 @@ def read_plan(file: Path) -> SavedPlan:
     return parse(data, str(file))
 
 
-def plan_again(project: Project, engine: EngineWithIdentity, saved: SavedPlan, file: Path) -> Plan:
+def plan_again(project: Project, engine: Engine, saved: SavedPlan, file: Path) -> Plan:
     """Compute a saved plan again; it may be applied when nothing it rests on has moved.
 
     Raises:

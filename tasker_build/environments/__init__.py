@@ -1,0 +1,1 @@
+"""The environments of a spec on an engine: stacks, their databases, and what a cleanup removes."""
