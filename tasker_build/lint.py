@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 import json
 import shutil
-import subprocess
 import sys
 import tarfile
 from dataclasses import dataclass
@@ -19,13 +18,14 @@ from typing import TYPE_CHECKING, Any
 from tasker_build import caching
 from tasker_build.chain import Origin, Source
 from tasker_build.compose import named_context
-from tasker_build.engine.docker import DockerEngine, buildx, compose
+from tasker_build.engine.docker import DockerEngine
+from tasker_build.engine.programs import Done, ask, buildx, compose, tied
 from tasker_build.errors import EngineError
 from tasker_build.finding import Finding
 from tasker_build.records.durations import step_durations
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from tasker_build.project import Project
     from tasker_build.spec.model import Target, TargetName
@@ -48,19 +48,6 @@ class Result:
 def find_program(name: str) -> str | None:
     """A program on PATH, or beside our own interpreter: both checkers are on PyPI."""
     return shutil.which(name) or shutil.which(name, path=str(Path(sys.executable).parent))
-
-
-def _run(command: Sequence[str], text: str, environment: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command,
-        input=text,
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        timeout=_TIMEOUT,
-        check=False,
-        env=environment,
-    )
 
 
 def cached_well(project: Project) -> Result:
@@ -111,10 +98,10 @@ def hadolint(project: Project) -> Result:
     findings: list[Finding] = []
     dockerfiles = {project.spec.targets[name].dockerfile: text for name, text in project.tree.dockerfiles.items()}
     for path, text in dockerfiles.items():
-        done = _run([program, "--no-color", "--format", "json", *ignored, "-"], text)
+        done = ask([program, "--no-color", "--format", "json", *ignored, "-"], data=text, seconds=_TIMEOUT)
         findings += [
             Finding(checker=f"hadolint {row['code']}", path=path, line=int(row["line"]), message=str(row["message"]))
-            for row in json.loads(done.stdout or "[]")
+            for row in json.loads(done.out or "[]")
         ]
     return Result(checker="hadolint", files=len(dockerfiles), findings=tuple(findings))
 
@@ -131,10 +118,10 @@ def shellcheck(project: Project) -> Result:
     }
     findings: list[Finding] = []
     for path, text in scripts.items():
-        done = _run([program, "--format", "json", "-"], text)
+        done = ask([program, "--format", "json", "-"], data=text, seconds=_TIMEOUT)
         findings += [
             Finding(checker=f"shellcheck SC{row['code']}", path=path, line=int(row["line"]), message=str(row["message"]))
-            for row in json.loads(done.stdout or "[]")
+            for row in json.loads(done.out or "[]")
         ]
     return Result(checker="shellcheck", files=len(scripts), findings=tuple(findings))
 
@@ -172,14 +159,7 @@ def build_check(project: Project) -> Result:
             "Dockerfile",
             "-",
         ]
-        done = subprocess.run(
-            command,
-            input=_tar(text),
-            capture_output=True,
-            timeout=_TIMEOUT,
-            check=False,
-            env=dict(engine.environment()),
-        )
+        done = ask(command, environment=engine.environment(), data=_tar(text), seconds=_TIMEOUT)
         findings += _build_findings(path, done)
     return Result(checker="docker build --check", files=len(project.tree.dockerfiles), findings=tuple(findings))
 
@@ -194,11 +174,11 @@ def _tar(dockerfile: str) -> bytes:
     return out.getvalue()
 
 
-def _build_findings(path: str, done: subprocess.CompletedProcess[bytes]) -> Iterator[Finding]:
+def _build_findings(path: str, done: Done) -> Iterator[Finding]:
     try:
-        answer: Any = json.loads(done.stdout)
+        answer: Any = json.loads(done.out)
     except ValueError:
-        yield Finding(checker="build --check", path=path, line=1, message=done.stderr.decode(errors="replace").strip()[-300:])
+        yield Finding(checker="build --check", path=path, line=1, message=done.err.strip()[-300:])
         return
     for row in answer.get("warnings") or ():
         line = row["location"]["ranges"][0]["start"]["line"] if row.get("location", {}).get("ranges") else 1
@@ -231,8 +211,8 @@ def compose_config(project: Project) -> Result:
                 "--quiet",
                 "--no-interpolate",
             ]
-            done = _run(command, text, dict(DockerEngine("unix:///dev/null").environment()))
-            for line in done.stderr.strip().split("\n") if done.returncode or done.stderr.strip() else ():
+            done = ask(command, environment=tied("unix:///dev/null"), data=text, seconds=_TIMEOUT)
+            for line in done.err.strip().split("\n") if done.code or done.err.strip() else ():
                 findings.append(Finding(checker="compose config", path=stack.compose_file, line=1, message=line))  # noqa: PERF401
     return Result(checker="docker compose config", files=len(stacks), findings=tuple(findings))
 

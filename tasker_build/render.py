@@ -13,7 +13,7 @@ import jinja2
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from tasker_build import compose
-from tasker_build.cleanup import Owned
+from tasker_build.environments.owned import Owned
 from tasker_build.errors import Problem, Span, TemplateError, nearest
 from tasker_build.quoting import FILTERS
 from tasker_build.rendered import File, Tree

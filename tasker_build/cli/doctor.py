@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ import click
 
 from tasker_build.cli.answer import format_option, say_document
 from tasker_build.compose import OLDEST as OLDEST_COMPOSE
-from tasker_build.engine.docker import buildx, compose
+from tasker_build.engine.programs import ask, buildx, compose
 from tasker_build.errors import Exit, TaskerBuildError
 from tasker_build.lint import find_program
 from tasker_build.spec.read import DEFAULT_SPEC
@@ -99,10 +98,10 @@ def _engine(settings: Settings) -> Row:
 def _tool(name: str) -> Row:
     try:
         program = buildx() if name == "buildx" else compose()
-        done = subprocess.run([*program, "version"], capture_output=True, text=True, timeout=30, check=False)
+        said = ask([*program, "version"], seconds=30).out
     except TaskerBuildError as error:
         return Row(name=name, good=False, said=error.message, help="; ".join(error.hints))
-    words = [word.lstrip("v") for word in done.stdout.split() if word.lstrip("v")[:1].isdigit()]
+    words = [word.lstrip("v") for word in said.split() if word.lstrip("v")[:1].isdigit()]
     version = words[0] if words else "?"
     good = _at_least(version, OLDEST[name])
     return Row(name=name, good=good, said=version, help=f"at least {'.'.join(map(str, OLDEST[name]))} is needed")

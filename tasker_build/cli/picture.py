@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
 from typing import TYPE_CHECKING
 
 from tasker_build.plan.facts import Group
@@ -20,8 +18,6 @@ if TYPE_CHECKING:
     from tasker_build.plan.words import Plan
     from tasker_build.project import Project
     from tasker_build.spec.model import TargetName
-
-_WAIT = 20
 
 
 def write_picture(path: Path, project: Project, plan: Plan, options: picture.PictureOptions, engine: DockerEngine | None) -> None:
@@ -68,12 +64,5 @@ def _sizes(project: Project, engine: DockerEngine) -> Mapping[TargetName, int]:
             for name in project.order:
                 if name == image.label.target:
                     newest[name] = max(newest.get(name, (0, "")), (image.created, image.id))
-    if not newest:
-        return {}
-    command = ["docker", "image", "inspect", "--format", "[{{json .Id}},{{.Size}}]", *sorted({i for _, i in newest.values()})]
-    try:
-        done = subprocess.run(command, env=engine.environment(), capture_output=True, text=True, timeout=_WAIT, check=False)
-        found: dict[str, int] = dict(json.loads(line) for line in done.stdout.splitlines())
-    except (OSError, ValueError, subprocess.TimeoutExpired):
-        return {}
-    return {name: found[image_id] for name, (_, image_id) in newest.items() if image_id in found}
+    found = {image_id: engine.details(image_id) or {} for _, image_id in newest.values()}
+    return {name: int(found[image_id]["Size"]) for name, (_, image_id) in newest.items() if "Size" in found[image_id]}

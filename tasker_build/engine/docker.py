@@ -110,6 +110,8 @@ class DockerEngine:
         return raw
 
     def check_builder(self) -> None:
+        from tasker_build.engine.programs import buildx  # noqa: PLC0415 - only a build needs it
+
         buildx()
 
     def start(self, request: BuildRequest) -> Child:
@@ -121,6 +123,7 @@ class DockerEngine:
     def _build_command(self, request: BuildRequest) -> Sequence[str]:
         """The command that builds the request from standard input and reports on standard error as rawjson."""
         from tasker_build.context import DOCKERFILE  # noqa: PLC0415 - a plan packs nothing
+        from tasker_build.engine.programs import buildx  # noqa: PLC0415
 
         command = [
             *buildx(),
@@ -265,62 +268,3 @@ def _context_endpoint() -> str | None:
     except (OSError, subprocess.SubprocessError) as error:
         raise EngineError(f"the docker context `{name}` cannot be read", hints=_FIXES) from error
     return done.stdout.strip() or None
-
-
-PLUGIN_FOLDERS = (
-    "/usr/local/lib/docker/cli-plugins",
-    "/usr/local/libexec/docker/cli-plugins",
-    "/usr/lib/docker/cli-plugins",
-    "/usr/libexec/docker/cli-plugins",
-)
-
-
-def plugin(name: str) -> str | None:
-    """Path of a docker CLI plugin, found as the docker command finds it."""
-    home = Path(os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker") / "cli-plugins"
-    for folder in (home, *map(Path, PLUGIN_FOLDERS)):
-        program = folder / f"docker-{name}"
-        if os.access(program, os.X_OK):
-            return str(program)
-    return None
-
-
-@functools.cache
-def buildx() -> tuple[str, ...]:
-    """The command that runs buildx: the plugin itself saves a tenth of a second a build over `docker buildx`.
-
-    Raises:
-        EngineError: there is none.
-    """
-    if program := plugin("buildx"):
-        return (program,)
-    import shutil  # noqa: PLC0415 - only a build looks for programs
-    import subprocess  # noqa: PLC0415
-
-    if shutil.which("docker"):
-        done = subprocess.run(["docker", "buildx", "version"], capture_output=True, timeout=_TIMEOUT, check=False)
-        if done.returncode == 0:
-            return ("docker", "buildx")
-    raise EngineError(
-        "docker buildx is not installed",
-        hints=("install the buildx plugin, or `tools/engine up` on a bare Debian machine",),
-    )
-
-
-@functools.cache
-def compose() -> tuple[str, ...]:
-    """The command that runs compose.
-
-    Raises:
-        EngineError: there is none.
-    """
-    import shutil  # noqa: PLC0415
-
-    if plugin("compose") and shutil.which("docker"):
-        return ("docker", "compose")
-    if program := shutil.which("docker-compose"):
-        return (program,)
-    raise EngineError(
-        "docker compose is not installed",
-        hints=("install the compose plugin, or `tools/engine up` on a bare Debian machine",),
-    )

@@ -8,13 +8,14 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import subprocess
 import sys
 import tempfile
 import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tasker_build.engine.programs import ask
+from tasker_build.errors import TaskerBuildError
 from tasker_build.registries.trouble import RegistryError, Trouble
 from tasker_build.spec.model import Tool
 
@@ -78,25 +79,25 @@ def _pip(tool: Tool) -> Sequence[str]:
     """A pip that can report what it would install (23 or newer); one that comes without the tool's own Python, too."""
     for words in ([sys.executable, "-m", "pip"], ["python3", "-m", "pip"], ["pip3"]):
         try:
-            done = subprocess.run([*words, "--version"], capture_output=True, timeout=_SECONDS, check=False)
-        except (OSError, subprocess.SubprocessError):
+            done = ask([*words, "--version"], seconds=_SECONDS)
+        except TaskerBuildError:
             continue
-        if done.returncode == 0:
+        if done.code == 0:
             return words
     raise RegistryError(f"pip is not here to say what {_named(tool)} is", Trouble.NOBODY, hints=("install pip",))
 
 
 def _ask(tool: Tool, words: Sequence[str]) -> str:
     try:
-        done = subprocess.run(words, capture_output=True, text=True, timeout=_SECONDS, check=False)
-    except (OSError, subprocess.SubprocessError) as error:
+        done = ask(words, seconds=_SECONDS)
+    except TaskerBuildError as error:
         raise RegistryError(f"{words[0]} did not say what {_named(tool)} is", Trouble.UNREACHABLE) from error
-    if done.returncode != 0:
-        last = next((line.strip() for line in reversed(done.stderr.splitlines()) if line.strip()), "no reason given")
-        if re.search("no matching (distribution|package)|failed to select a version", done.stderr, re.IGNORECASE):
+    if done.code != 0:
+        last = next((line.strip() for line in reversed(done.err.splitlines()) if line.strip()), "no reason given")
+        if re.search("no matching (distribution|package)|failed to select a version", done.err, re.IGNORECASE):
             raise RegistryError(f"nobody serves {_named(tool)}: {last}", Trouble.MISSING)
         raise RegistryError(f"{words[0]} could not say what {_named(tool)} is: {last}", Trouble.UNREACHABLE)
-    return done.stdout
+    return done.out
 
 
 def _named(tool: Tool) -> str:

@@ -17,9 +17,9 @@ import pytest
 from tasker_build.build.events import Built, Failed, Kept, Retagged, Skipped
 from tasker_build.build.report import CompilerCache, Failure, StepResult
 from tasker_build.cli import answer, db, env, run
-from tasker_build.cli.env import container_rows
 from tasker_build.commands import COMMANDS
 from tasker_build.engine.docker import DockerEngine
+from tasker_build.environments.stack import Environment, container_rows
 from tasker_build.errors import Span
 from tasker_build.finding import Finding, Level, Price
 from tasker_build.lint import Result
@@ -345,7 +345,7 @@ def docker(tmp_path: Path, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> P
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
     monkeypatch.setenv("SAYS", str(tmp_path / "says"))
     monkeypatch.setenv("DID", str(tmp_path / "did"))
-    monkeypatch.setattr("tasker_build.cli.env.compose", lambda: ("docker", "compose"))
+    monkeypatch.setattr("tasker_build.environments.stack.compose", lambda: ("docker", "compose"))
     monkeypatch.setattr(Engine, "environment", lambda _: dict(os.environ))
     (tmp_path / "says").write_text("\n".join(map(json.dumps, PS)))
     return tmp_path
@@ -398,7 +398,7 @@ def database(here: Path, docker: Path, capfd: pytest.CaptureFixture[str], monkey
     (docker / "says").write_text(json.dumps(PS[0]))
     assert run(["render"]) == 0
     capfd.readouterr()
-    monkeypatch.setattr("tasker_build.cli.db.pinned_images", lambda *_, **__: {})
+    monkeypatch.setattr(Environment, "pinned_images", lambda *_, **__: {})
     return docker
 
 

@@ -20,7 +20,7 @@ RANK = {
     for rank, names in enumerate(
         [
             ["errors", "ignore", "finding", "cache", "commands", "parallel"],
-            ["spec"],
+            ["spec", "engine.programs", "environments.owned"],
             ["registries"],
             ["graph", "dockerfile", "engine.api", "filestate"],
             ["ecosystems"],
@@ -36,7 +36,6 @@ RANK = {
                 "engine.memory",
                 "engine.child",
                 "chain",
-                "cleanup",
                 "tree",
             ],
             ["caching", "plan.words", "plan.wanted", "plan.history", "render", "engine.docker"],

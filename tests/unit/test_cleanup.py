@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import random
 
-from tasker_build.cleanup import EVERYTHING, LEVELS, Kind, Owned, Thing, removals, word_to_type
+from tasker_build.environments.cleanup import EVERYTHING, LEVELS, Kind, Thing, removals, word_to_type
+from tasker_build.environments.owned import Owned
 from tasker_build.spec.load import load
 
 SPEC = b"""\

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tasker_build.cli import run
-from tasker_build.cli.env import compose_environment, published_ports
+from tasker_build.cli.env import published_ports
 from tasker_build.engine.docker import DockerEngine
+from tasker_build.environments.stack import Environment
 from tasker_build.errors import RefusedError
 from tasker_build.lint import find_program
 from tasker_build.project import Project
@@ -204,15 +205,15 @@ def test_a_file_without_a_password_is_refused_at_once(
     monkeypatch.chdir(place.folder)
     monkeypatch.setenv("POSTGRES_PASSWORD_FILE", secrets[kind])
     monkeypatch.setenv("POSTGRES_PASSWORD", "x")
-    stack, engine = project.spec.stacks["deploy"], DockerEngine("unix:///nowhere")
+    deploy = Environment.named(project, "deploy", DockerEngine("unix:///nowhere"))
     if not good:
         assert secrets[kind] in done.stderr
         with pytest.raises(RefusedError, match="POSTGRES_PASSWORD_FILE is "):
-            compose_environment(project, stack, engine, starts=True)
+            deploy.variables(starts=True)
         return
     assert ups(place)[0].endswith(f"<> {secrets['full']}")
     assert f"POSTGRES_PASSWORD= POSTGRES_PASSWORD_FILE={secrets['full']} docker compose -f" in done.stdout
-    found = compose_environment(project, stack, engine, starts=True)
+    found = deploy.variables(starts=True)
     assert (found["POSTGRES_PASSWORD"], found["POSTGRES_PASSWORD_FILE"]) == ("", secrets["full"])
 
 
@@ -227,11 +228,11 @@ def test_a_password_that_breaks_a_url_is_refused(
     assert password not in done.stderr
     monkeypatch.setenv("POSTGRES_PASSWORD", password)
     monkeypatch.delenv("POSTGRES_PASSWORD_FILE", raising=False)
-    stack, engine = project.spec.stacks["deploy"], DockerEngine("unix:///nowhere")
+    deploy = Environment.named(project, "deploy", DockerEngine("unix:///nowhere"))
     with pytest.raises(RefusedError, match="becomes part of a URL") as caught:
-        compose_environment(project, stack, engine, starts=True)
+        deploy.variables(starts=True)
     assert "POSTGRES_PASSWORD_FILE" in caught.value.hints[0]
-    compose_environment(project, stack, engine, starts=False)
+    deploy.variables(starts=False)
 
 
 def test_what_run_prod_prints_can_be_typed_as_it_is(place: Place) -> None:
@@ -265,12 +266,11 @@ def test_ports_are_told_after_a_start() -> None:
 
 
 def test_env_sets_what_the_script_sets(project: Project) -> None:
-    engine = DockerEngine("unix:///nowhere")
-    stack = project.spec.stacks["deploy"]
-    assert compose_environment(project, stack, engine, starts=False)["WORKER_PORT"] == "8081"
+    deploy = Environment.named(project, "deploy", DockerEngine("unix:///nowhere"))
+    assert deploy.variables(starts=False)["WORKER_PORT"] == "8081"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("WORKER_PORT", "9999")
-        assert compose_environment(project, stack, engine, starts=False)["WORKER_PORT"] == "9999"
+        assert deploy.variables(starts=False)["WORKER_PORT"] == "9999"
 
 
 def test_the_server_starts_at_once_and_old_data_is_put_right_beside_it(place: Place, project: Project, tmp_path: Path) -> None:
@@ -342,9 +342,8 @@ def test_db_does_and_says_what_the_script_does_and_says(
     monkeypatch.chdir(REPOSITORY)
     monkeypatch.setattr(DockerEngine, "connect", classmethod(lambda cls: cls("unix:///nowhere")))
     monkeypatch.setattr(DockerEngine, "version", lambda _: "1")
-    monkeypatch.setattr("tasker_build.cli.env.compose", lambda: ("docker", "compose"))
-    monkeypatch.setattr("tasker_build.cli.db.pinned_images", lambda *_, **__: {})
-    monkeypatch.setattr("tasker_build.cli.db.refuse_data_of_another_version", lambda *_: None)
+    monkeypatch.setattr("tasker_build.environments.stack.compose", lambda: ("docker", "compose"))
+    monkeypatch.setattr(Environment, "pinned_images", lambda *_, **__: {})
     capfd.readouterr()
     code = run(["db", command])
     said, err = capfd.readouterr()

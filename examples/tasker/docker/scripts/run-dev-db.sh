@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Rendered by tasker-build from scripts/run-db.sh.j2: change that or the spec, not this file; body sha256:fb5b21565fda608a
+# Rendered by tasker-build from scripts/run-db.sh.j2: change that or the spec, not this file; body sha256:9148be3ebab6dcc0
 # Only the database of the db environment, for programs that run outside of containers.
 #
 # run-dev-db.sh [command]
@@ -50,6 +50,9 @@ confirm=''
 database=tasker_rust_test
 user=tasker
 volume=tasker-dev-database-data
+# Another database of the server: one that is renamed must not be the one that we are in.
+beside=postgres
+[[ "${database}" != postgres ]] || beside=template1
 project=tasker-db
 backups=${BACKUPS:-${PWD}/backups}
 
@@ -77,6 +80,8 @@ agree() { # QUESTION [WORD]
 stack() { compose -f docker-compose.db.yml "$@"; }
 inside() { stack exec -T postgres "$@"; }
 sql() { inside psql -U "${user}" -d "${1}" -qAtX -v ON_ERROR_STOP=1 -c "${2}"; }
+# Statements from standard input; psql puts the names in as SQL has them.
+script() { inside psql -U "${user}" -d "${1}" -qAtX -v ON_ERROR_STOP=1 -v database="${database}" -v user="${user}" "${@:2}" >/dev/null; }
 
 # compose would ask whether to recreate a volume that another layout made, and lose its data: nobody is there to say yes.
 up() {
@@ -157,7 +162,10 @@ ours_alone() {
 
 dump() {
     local name
+    # For their owner only, and not for Git.
+    umask 077
     mkdir -p "${backups}"
+    if [[ -z "${BACKUPS:-}" && ! -e "${backups}/.gitignore" ]]; then echo '*' >"${backups}/.gitignore"; fi
     name="${backups}/${database}-$(date +%Y%m%d-%H%M%S).dump"
     (up) >/dev/null 2>&1 || true
     if inside pg_dump -U "${user}" -d "${database}" --format=custom >"${name}.part" && [[ -s "${name}.part" ]]; then
@@ -190,10 +198,26 @@ reset() {
     ours_alone
     echo "This removes every row of ${database}: the container and the volume ${volume}."
     agree "Remove it all?" "${database}"
-    if [[ "${keep}" == true ]] && docker volume inspect "${volume}" >/dev/null 2>&1; then dump; fi
+    if [[ "${keep}" == true ]] && docker volume inspect "${volume}" >/dev/null 2>&1; then (dump); fi
     stack down
     if docker volume inspect "${volume}" >/dev/null 2>&1; then docker volume rm "${volume}" >/dev/null; fi
     start
+}
+
+# In one transaction: whenever this is killed, the database is there, the old one or the new one. RENAME locks the name, so
+# that nobody comes back in between; if somebody is faster, nothing has changed.
+swap() {
+    local try
+    for try in 1 2 3 4 5; do
+        if script "${beside}" --single-transaction <<'SQL'; then return; fi
+SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = :'database';
+ALTER DATABASE :"database" RENAME TO tasker_build_replaced;
+ALTER DATABASE tasker_build_restoring RENAME TO :"database";
+SQL
+        echo "the database is in use (${try} of 5)" >&2
+    done
+    echo "error: ${database} is in use and could not be replaced; it is as it was" >&2
+    exit 1
 }
 
 restore() {
@@ -221,14 +245,17 @@ restore() {
     echo "This replaces the database ${database} by ${from}."
     agree "Replace it?" "${database}"
     up >/dev/null
-    # Into a new database first: a dump that cannot be read costs nothing.
-    sql postgres "DROP DATABASE IF EXISTS restoring WITH (FORCE)"
-    sql postgres "CREATE DATABASE restoring OWNER ${user}"
-    inside pg_restore -U "${user}" -d restoring --exit-on-error <"${from}"
+    # Into a new database first: a dump that cannot be read costs nothing, and a restore that was killed can be run again.
+    script "${beside}" <<'SQL'
+DROP DATABASE IF EXISTS tasker_build_restoring WITH (FORCE);
+DROP DATABASE IF EXISTS tasker_build_replaced WITH (FORCE);
+CREATE DATABASE tasker_build_restoring OWNER :"user";
+SQL
+    inside pg_restore -U "${user}" -d tasker_build_restoring --exit-on-error <"${from}"
     # The dump of an older image's database is brought up to date, where the image knows how.
-    inside sh -c 'if command -v database-adopt >/dev/null; then database-adopt restoring; fi'
-    sql postgres "DROP DATABASE ${database} WITH (FORCE)"
-    sql postgres "ALTER DATABASE restoring RENAME TO ${database}"
+    inside sh -c 'if command -v database-adopt >/dev/null; then database-adopt tasker_build_restoring; fi'
+    swap
+    sql "${beside}" "DROP DATABASE tasker_build_replaced WITH (FORCE)"
     echo "restored ${from}"
 }
 

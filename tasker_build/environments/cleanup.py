@@ -1,15 +1,19 @@
-"""What a cleanup would remove: the names that are the spec's own, and which of them are there. Removes nothing itself."""
+"""What a cleanup removes: of what an engine has, the things whose names are the spec's own."""
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
+from tasker_build.engine import programs
 
-    from tasker_build.spec.model import Spec
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from tasker_build.engine.api import Engine
+    from tasker_build.environments.owned import Owned
 
 
 class Kind(StrEnum):
@@ -21,6 +25,18 @@ class Kind(StrEnum):
     IMAGE = "image"
 
 
+_LISTS: dict[Kind, tuple[str, ...]] = {
+    Kind.CONTAINER: ("ps", "--all", "--no-trunc"),
+    Kind.NETWORK: ("network", "ls"),
+    Kind.VOLUME: ("volume", "ls"),
+    Kind.IMAGE: ("image", "ls"),
+}
+_REMOVE: dict[Kind, tuple[str, ...]] = {
+    Kind.CONTAINER: ("rm", "--force"),
+    Kind.NETWORK: ("network", "rm"),
+    Kind.VOLUME: ("volume", "rm"),
+    Kind.IMAGE: ("image", "rm"),
+}
 LEVELS: dict[str, tuple[Kind, ...]] = {
     "containers": (Kind.CONTAINER, Kind.NETWORK),
     "basic": (Kind.CONTAINER, Kind.NETWORK, Kind.VOLUME),
@@ -34,39 +50,6 @@ MACHINE_WIDE: dict[str, tuple[tuple[str, ...], ...]] = {
 }
 """Levels that go beyond what is ours, and the commands that do it."""
 EVERYTHING = "everything"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Owned:
-    """Every name that belongs to a spec."""
-
-    projects: tuple[str, ...]
-    networks: tuple[str, ...]
-    volumes: tuple[str, ...]
-    repositories: tuple[str, ...]
-
-    @classmethod
-    def of(cls, spec: Spec) -> Owned:
-        """Collect the names; a stack or target that is switched off still owns what it made."""
-        stacks = spec.stacks.values()
-        projects = tuple(dict.fromkeys(spec.project_name(stack) for stack in stacks))
-        networks = [name for stack in stacks for name in _names(stack.networks, spec.project_name(stack))]
-        volumes = [name for stack in stacks for name in _names(stack.volumes, spec.project_name(stack))]
-        repositories = [spec.image_name(target) for target in spec.targets.values()]
-        return cls(
-            projects=projects,
-            networks=tuple(dict.fromkeys([*networks, *(f"{project}_default" for project in projects)])),
-            volumes=tuple(dict.fromkeys(volumes)),
-            repositories=tuple(dict.fromkeys(repositories)),
-        )
-
-
-def _names(declared: object, project: str) -> Iterable[str]:
-    """Names on the engine of a stack's networks or volumes; what is external belongs to somebody else."""
-    for key, value in declared.items() if isinstance(declared, dict) else ():
-        options = value if isinstance(value, dict) else {}
-        if not options.get("external"):
-            yield str(options.get("name") or f"{project}_{key}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
@@ -102,3 +85,35 @@ def word_to_type(level: str, chosen: Iterable[Thing], project: str) -> str:
     if level == "deep":
         return EVERYTHING
     return project if any(thing.kind is Kind.VOLUME for thing in chosen) else ""
+
+
+def found(engine: Engine, kinds: Sequence[Kind]) -> Iterator[Thing]:
+    """Everything of these kinds that an engine has."""
+    for kind in kinds:
+        for line in _docker(engine, [*_LISTS[kind], "--format", "json"]).splitlines():
+            row = json.loads(line)
+            labels = dict(part.split("=", 1) for part in str(row.get("Labels") or "").split(",") if "=" in part)
+            name = f"{row['Repository']}:{row['Tag']}" if kind is Kind.IMAGE else str(row.get("Name") or row.get("Names"))
+            # Images that compose built carry its project label, and so does whatever runs from them: the number is compose's own.
+            by_compose = kind is not Kind.CONTAINER or "com.docker.compose.container-number" in labels
+            yield Thing(kind=kind, name=name, project=labels.get("com.docker.compose.project", "") if by_compose else "")
+
+
+def remove(engine: Engine, level: str, chosen: Sequence[Thing]) -> None:
+    """Remove what was chosen, and what goes beyond it at this level.
+
+    Raises:
+        BuildError: the engine refuses.
+    """
+    for kind in LEVELS[level]:
+        names = [thing.name for thing in chosen if thing.kind is kind]
+        if kind is Kind.CONTAINER and names:
+            _docker(engine, ["stop", *names])
+        if names:
+            _docker(engine, [*_REMOVE[kind], *names])
+    for words in MACHINE_WIDE.get(level, ()):
+        _docker(engine, words)
+
+
+def _docker(engine: Engine, words: Sequence[str]) -> str:
+    return programs.docker(engine.endpoint, *words).must(f"docker {words[0]} failed")
