@@ -340,6 +340,18 @@ CODES = _codes(
         "Correct `workspace` in the spec, or give --workspace.",
     ),
     (
+        "W015",
+        "The Cargo workspace has no Cargo.lock. Images are built with --locked, so that everyone builds the same.",
+        "rm Cargo.lock",
+        "Run `cargo generate-lockfile` and commit the file.",
+    ),
+    (
+        "W016",
+        "Cargo.lock does not fit the manifests: it lacks a package, or has another version of one.",
+        "a dependency added to a Cargo.toml, Cargo.lock not updated",
+        "Run `cargo update --workspace` and commit Cargo.lock.",
+    ),
+    (
         "L001",
         "`lock` knows no base and no tool of that name.",
         "tasker-build lock nobody",

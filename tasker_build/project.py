@@ -14,6 +14,7 @@ from tasker_build.plan.memo import Memo, key_of
 from tasker_build.plan.warm import Warm
 from tasker_build.records.records import FOLDER, Records
 from tasker_build.rendered import Tree
+from tasker_build.spec.names import slug
 from tasker_build.spec.read import lock_beside, read_lock_beside, read_sources, read_templates, template_folders
 from tasker_build.workspace import Workspace
 
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from tasker_build.dockerfile import Dockerfile
+    from tasker_build.context import ContextPart
+    from tasker_build.dockerfile import Dockerfile, Piece
     from tasker_build.ecosystems.closure import Closure
     from tasker_build.errors import Span
     from tasker_build.graph import Graph
@@ -244,3 +246,25 @@ class Project:
             version=self.version,
             located=lambda path: os.path.relpath(path, self.root.resolve()),
         )
+
+    def piece(self, name: TargetName, inlined: Mapping[str, TargetName], references: Mapping[str, str]) -> Piece:
+        """One target as a part of a composition."""
+        from tasker_build.dockerfile import Piece  # noqa: PLC0415
+
+        target = self.spec.targets[name]
+        return Piece(
+            name=name,
+            dockerfile=self.dockerfiles[name],
+            stage=target.stage,
+            args=target.args,
+            prefix=slug(name),
+            parents=inlined,
+            references=references,
+        )
+
+    def context_part(self, name: TargetName) -> ContextPart:
+        """One target's files below a prefix of their own."""
+        from tasker_build.context import ContextPart, entries_of  # noqa: PLC0415
+
+        paths = self.closures[name].files(self.workspace.paths)
+        return ContextPart(prefix=slug(name), entries=entries_of(self.workspace, paths))

@@ -115,3 +115,8 @@ def write_files(root: Path, files: Mapping[str, str | bytes]) -> Path:
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_bytes(content.encode() if isinstance(content, str) else content)
     return root
+
+
+def cargo_lock(*packages: str, version: str = "0.0.0") -> str:
+    """A Cargo.lock that knows these packages of the workspace."""
+    return "version = 4\n" + "".join(f'[[package]]\nname = "{name}"\nversion = "{version}"\n' for name in packages)

@@ -13,7 +13,6 @@ from tasker_build.engine.api import ImageLabel
 from tasker_build.graph import ancestors
 from tasker_build.plan.facts import SCHEMA, stated_secrets
 from tasker_build.plan.words import ReasonKind, unique_reference
-from tasker_build.work.parts import context_part, piece
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -51,7 +50,7 @@ def composition_of(
                 inlined[reference] = parent
                 if parent not in pieces:
                     add(parent)
-        pieces[target] = piece(project, target, inlined, references)
+        pieces[target] = project.piece(target, inlined, references)
 
     add(name)
     return compose(list(pieces.values())), tuple(pieces)
@@ -98,7 +97,7 @@ class _Jobs:
     def __init__(self, project: Project, redone: frozenset[str], secrets: Mapping[str, Path]) -> None:
         self.project, self.redone, self.secrets = project, redone, secrets
         # A parent's files are in the builds of all its children.
-        self.part = functools.cache(functools.partial(context_part, project))
+        self.part = functools.cache(project.context_part)
 
     def job(self, step: Step) -> Job:
         project, name = self.project, step.target

@@ -91,7 +91,7 @@ ROOT = members("app", rest='[workspace.dependencies]\nshared = {path = "libs/sha
         ('[dev-dependencies]\nlib = {path = "../libs/lib"}', False),
         ("[target.'cfg(unix)'.dependencies]\nlib = {path = \"../libs/lib\"}", True),
         ("[target.'cfg(unix)'.dev-dependencies]\nlib = {path = \"../libs/lib\"}", False),
-        ('[dependencies]\nlib = {path = "../libs/lib", optional = true}', True),
+        ('[dependencies]\nlib = {path = "../libs/lib", optional = true}', False),
         ('[dependencies]\nrenamed = {package = "lib", path = "../libs/lib"}', True),
         ('[dependencies]\nlib = "1.0"', False),
         ('[dependencies]\nlib = {version = "1.0"}', False),

@@ -13,14 +13,14 @@ from tasker_build.ecosystems import built_in
 from tasker_build.ecosystems.closure import Closure, make_closures, scan_all
 from tasker_build.ignore import ALWAYS, Ignore
 from tasker_build.spec.model import TargetName
-from tests.conftest import HEAD, load_text, places, problems_of
+from tests.conftest import HEAD, cargo_lock, load_text, places, problems_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 FILES = {
     "Cargo.toml": '[workspace]\nmembers = ["app", "lib", "other"]\n',
-    "Cargo.lock": "",
+    "Cargo.lock": cargo_lock("app", "lib", "other", "macros"),
     ".cargo/config.toml": "",
     "app/Cargo.toml": '[package]\nname = "app"\n[dependencies]\nlib = {path = "../lib"}\n[dev-dependencies]\nother = {path = "../other"}\n',
     "app/src/main.rs": "",
@@ -107,6 +107,7 @@ def test_a_needed_package_below_a_nested_one_that_is_not_needed_stays() -> None:
         "app/mid/Cargo.toml": '[package]\nname = "mid"\n',
         "app/mid/deep/Cargo.toml": '[package]\nname = "deep"\n',
         "app/mid/deep/src/lib.rs": "",
+        "Cargo.lock": cargo_lock("app", "mid", "deep"),
     }
     text = "\ntargets:\n  app: {kind: rust-service, cargo: {packages: [app]}}\n"
     assert "app/mid/deep/src/lib.rs" in closures(text, files)["app"].files(sorted(files))

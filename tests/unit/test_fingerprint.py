@@ -15,7 +15,7 @@ from tasker_build.plan.facts import Fact, Facts, Group, differences, hunks
 from tasker_build.project import Project
 from tasker_build.spec.model import TargetName
 from tasker_build.view.wording import hunk_lines
-from tests.conftest import write_files
+from tests.conftest import cargo_lock, write_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,7 +51,7 @@ FILES = {
     "tpl/other.j2": "FROM {{ image('base') }}\n".replace("{{ image('base') }}", "debian:13")
     + "ARG FLAVOUR\nARG NEW\nCOPY web/ web/\n",
     "Cargo.toml": '[workspace]\nmembers = ["app", "lib", "tool"]\n',
-    "Cargo.lock": "version = 4\n",
+    "Cargo.lock": cargo_lock("app", "lib", "tool", "serde", version="1.0.0"),
     "app/Cargo.toml": '[package]\nname = "app"\nversion = "1.0.0"\n[dependencies]\nlib = {path = "../lib"}\n',
     "app/src/main.rs": "fn main() {}\n",
     "lib/Cargo.toml": '[package]\nname = "lib"\nversion = "1.0.0"\n',
@@ -113,7 +113,7 @@ SPEC_EDITS: dict[str, tuple[Callable[[Path], None], dict[str, set[str]]]] = {
     "a runtime file": (edit("config/base.toml", "1", "2"), {"app": {"context"}}),
     "the exec bit": (lambda root: (root / "web/index.html").chmod(0o755), {"other": {"context"}}),
     "a file becomes a link": (relink, {"other": {"context"}}),
-    "the lock file": (edit("Cargo.lock", "4", "3"), {"build": {"context"}, "app": {"context", "parent"}}),
+    "the lock file": (edit("Cargo.lock", "version = 4", "version = 3"), {"build": {"context"}, "app": {"context", "parent"}}),
     "a dependency of a package outside the closure": (
         edit("tool/Cargo.toml", 'serde = "1"', 'serde = "2"'),
         {"build": {"context"}, "app": {"context", "parent"}},

@@ -18,7 +18,7 @@ from tasker_build.outline import runs
 from tasker_build.plan.facts import Facts
 from tasker_build.plan.installation import installation
 from tasker_build.project import Project
-from tests.conftest import HEAD, write_files
+from tests.conftest import HEAD, cargo_lock, write_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,7 +47,7 @@ FILES = {
     "tpl/part.j2": "FROM {{ spec.bases.debian }}\nCOPY plain/ /plain/\n",
     "tpl/notes.j2": "{{ spec.project }}\n",
     "work/Cargo.toml": '[workspace]\nmembers = ["app", "lib"]\n',
-    "work/Cargo.lock": "",
+    "work/Cargo.lock": cargo_lock("app", "lib"),
     "work/app/Cargo.toml": '[package]\nname = "app"\n[dependencies]\nlib = {path = "../lib"}\n',
     "work/app/src/main.rs": "fn main() {}\n",
     "work/lib/Cargo.toml": '[package]\nname = "lib"\n',

@@ -5,6 +5,7 @@ from __future__ import annotations
 import posixpath
 from typing import TYPE_CHECKING
 
+from tasker_build.ecosystems.cargo.lockfile import MISSING, STALE, lock_problems
 from tasker_build.ecosystems.cargo.workspace import unknown_binary, unknown_library, unknown_package
 from tasker_build.ecosystems.closure import Closure
 from tasker_build.errors import Problem
@@ -30,17 +31,22 @@ def closure_of(asked: Asked, selection: Cargo | None, problems: list[Problem]) -
         message = f"target `{target.name}` needs a Cargo workspace, but there is no Cargo.toml in {asked.spec.workspace}"
         problems.append(Problem(code="W005", message=message, span=target.span))
         return plain
+    if not any(problem.code in {MISSING, STALE} for problem in problems):
+        # One file, whatever the number of targets.
+        problems.extend(lock_problems(cargo))
     cargo_files = (*cargo.root_files, *cargo.config_files)
     if cooks or selection is None:
-        patched = tuple(path for folder in cargo.patched for path in cargo.sources(cargo.packages[folder], paths))
+        whole = {path for package in cargo.whole for path in cargo.sources(package, paths)}
         manifests = tuple(sorted({*cargo.manifests(), *cargo.config_files}))
-        sources = tuple(sorted({*(set(cargo.root_files) - set(manifests)), *patched}))
+        sources = tuple(sorted({*(set(cargo.root_files) - set(manifests)), *cargo.homes, *cargo.vendored, *whole}))
         return Closure(manifests=manifests, sources=sources, ignore=plain.ignore)
-    packages = _packages(selection, cargo, problems)
+    # Without a platform of its own, a target's files are the same on every machine: only the system is known.
+    platform = target.platforms[0] if len(target.platforms) == 1 else "linux"
+    packages = _packages(selection, cargo, platform, problems)
     own = {path for package in packages for path in cargo.sources(package, paths)}
     named = asked.spec.sources.packages
     declared = {posixpath.normpath(path) for package in packages for path in named.get(package.name, ())}
-    copied = tuple(sorted({*cargo_files, *own, *declared}))
+    copied = tuple(sorted({*cargo_files, *cargo.vendored, *own, *declared}))
     outside = {package.manifest for package in cargo.packages.values()} - {package.manifest for package in packages}
     manifests = tuple(path for path in cargo.manifests() if path in outside or not within(path, copied))
     return Closure(
@@ -76,7 +82,7 @@ def _hidden(cargo: CargoWorkspace, packages: Sequence[Package], wanted: Sequence
         yield from ignore
 
 
-def _packages(selection: Cargo, cargo: CargoWorkspace, problems: list[Problem]) -> tuple[Package, ...]:
+def _packages(selection: Cargo, cargo: CargoWorkspace, platform: str, problems: list[Problem]) -> tuple[Package, ...]:
     known = cargo.by_name()
     places = [selection.at.get(f"packages.{i}", selection.span) for i in range(len(selection.packages))]
     named = zip(selection.packages, places, strict=True)
@@ -88,4 +94,9 @@ def _packages(selection: Cargo, cargo: CargoWorkspace, problems: list[Problem]) 
     shared = {library for package in chosen for library in package.libraries}
     strange = [library for library in selection.libraries if chosen and library not in shared]
     problems.extend(unknown_library(name, chosen, selection.at.get(f"libraries.{name}", selection.span)) for name in strange)
-    return cargo.closure(package.name for package in chosen)
+    return cargo.closure(
+        [package.name for package in chosen],
+        features=selection.features,
+        default_features=selection.default_features,
+        platform=platform,
+    )
