@@ -33,7 +33,7 @@ _STAMP = attrgetter("st_ctime_ns", "st_mtime_ns", "st_size", "st_ino", "st_dev")
 _NUMBERS = Struct("=5q")
 
 Listing = tuple[tuple[str, ...], tuple[str, ...]]
-"""Paths of the files in a folder that count, and of the folders in it that were looked into."""
+"""Paths of what counts in a folder and is none, and of the folders in it that were looked into."""
 
 
 class FileState:
@@ -47,7 +47,7 @@ class FileState:
             scope: what decides which files are looked at; another one knows nothing of this one's.
         """
         self._root = os.path.realpath(root)
-        self._cache = Cache("files-1")
+        self._cache = Cache("files-2")
         self._about = (self._root, *scope)
         self._name = sha256(b"\0".join(map(os.fsencode, self._about))).hexdigest()[:32]
         self._sound = _is_sound(self._root)

@@ -14,10 +14,10 @@ from tasker_build.plan.wanted import Wanted
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
+    from tasker_build.files.entry import Entry
     from tasker_build.plan.facts import Facts, Row
     from tasker_build.spec.model import Spec
     from tasker_build.spec.names import TargetName
-    from tasker_build.workspace import Entry
 
 
 _GROUPS = {group.value: group for group in Group}

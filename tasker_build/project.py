@@ -134,7 +134,9 @@ class Project:
     def _scene(self) -> str:
         """Digest of everything that files are rendered from, but for what they read in the workspace."""
         texts = [f"{name}\0{text}" for name, (text, _) in sorted(self._template_texts.items())]
-        words = [self._key, host_platform(), *texts, "\0".join(self.workspace.paths)]
+        walk = self.workspace.walk
+        folders = [f"{entry.path}/{entry.identity}" for entry in walk.marked]
+        words = [self._key, host_platform(), *texts, "\0".join(walk.paths), "\0".join(folders), f"{walk.umask:o}"]
         return key_of(word.encode("utf-8", "surrogateescape") for word in words)
 
     @functools.cached_property
@@ -266,5 +268,6 @@ class Project:
         """One target's files below a prefix of their own."""
         from tasker_build.context import ContextPart, entries_of  # noqa: PLC0415
 
-        paths = self.closures[name].files(self.workspace.paths)
-        return ContextPart(prefix=slug(name), entries=entries_of(self.workspace, paths))
+        closure, workspace = self.closures[name], self.workspace
+        entries = entries_of(workspace, closure.files(workspace.paths), closure.folders(tuple(workspace.folders)))
+        return ContextPart(prefix=slug(name), entries=entries)

@@ -9,9 +9,11 @@ import stat
 import time
 from hashlib import sha256
 from itertools import chain
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from tasker_build.errors import BuildError, Problem, RefusedError, Span, SpecError
+from tasker_build.files.entry import Entry
+from tasker_build.files.walk import Walk, special, unreadable
 from tasker_build.filestate import FileState
 from tasker_build.ignore import ALWAYS, Ignore
 from tasker_build.parallel import in_parts
@@ -20,32 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from tasker_build.filestate import Listing
-
 _CHUNK = 1 << 20
-
-
-class Entry(NamedTuple):
-    """One file or link of the workspace as it counts for a context."""
-
-    path: str
-    executable: bool
-    link: str | None  # target text of a symbolic link
-    digest: str  # of the content, or of the link's target text
-
-    @property
-    def identity(self) -> str:
-        """Everything of the entry that can change an image, in one word."""
-        kind = "link" if self.link is not None else "exec" if self.executable else "file"
-        return f"{kind}:{self.digest}"
-
-    @classmethod
-    def from_word(cls, path: str, word: str) -> Entry:
-        """Make the entry of a path from its identity; for a link from the kind and its target."""
-        kind, _, rest = word.partition(":")
-        if kind == "link":
-            return cls(path, executable=False, link=rest, digest=sha256(os.fsencode(rest)).hexdigest())
-        return cls(path, kind == "exec", None, rest)
 
 
 class Workspace:
@@ -67,62 +44,25 @@ class Workspace:
         """
         self.root = root
         self._prefix = os.path.join(root, "")
-        self._ignore = Ignore([*ALWAYS, *([output] if output else []), *ignore])
-        self._state = FileState(os.fspath(root), (tool, *self._ignore.patterns)) if remembers else None
+        patterns = Ignore([*ALWAYS, *([output] if output else []), *ignore])
+        self._state = FileState(os.fspath(root), (tool, *patterns.patterns)) if remembers else None
+        self.walk = Walk(self._prefix, patterns, self._state)
         self._entries: dict[str, Entry] = {}
         self._bytes: dict[str, bytes] = {}
 
-    @functools.cached_property
+    @property
     def paths(self) -> tuple[str, ...]:
-        """Every file and link that is not ignored: relative, with `/`, sorted.
+        """Every file and link that is not ignored: relative, with `/`, sorted. What is neither is named, too."""
+        return self.walk.paths
 
-        Raises:
-            SpecError: something that is neither file, folder nor link; an image would get it as a device.
-        """
-        found: list[str] = []
-        folders = [""]
-        while folders:
-            files, inside = self._listing(folders.pop())
-            found += files
-            folders += inside
-        return tuple(sorted(found))
+    @property
+    def folders(self) -> Mapping[str, int]:
+        """Every folder that is not ignored, or holds a file that is not, with its mode; sorted."""
+        return self.walk.folders
 
-    def _listing(self, folder: str) -> Listing:
-        if self._state is None:
-            return self._list(folder)
-        looked = time.time_ns()
-        try:
-            status = os.lstat(self._prefix + folder)
-        except OSError as error:
-            raise _unreadable(folder, error) from error
-        listing = self._state.listing(folder, status)
-        if listing is None:
-            listing = self._list(folder)
-            self._state.add_listing(folder, listing, self._state.stamp(status, looked))
-        return listing
-
-    def _list(self, folder: str) -> Listing:
-        files: list[str] = []
-        folders: list[str] = []
-        try:
-            entries = os.scandir(self._prefix + folder)
-        except OSError as error:
-            raise _unreadable(folder, error) from error
-        with entries:
-            for item in entries:
-                path = f"{folder}/{item.name}" if folder else item.name
-                if item.is_dir(follow_symlinks=False):
-                    if not self._ignore.prunes(path):
-                        folders.append(path)
-                elif self._ignore.matches(path):
-                    continue
-                elif item.is_symlink() or item.is_file():
-                    files.append(path)
-                else:
-                    message = f"`{path}` is neither a file, a folder nor a link"
-                    hint = "remove it or add it to sources.ignore"
-                    raise SpecError([Problem(code="W010", message=message, hints=(hint,))])
-        return tuple(files), tuple(folders)
+    def folder(self, path: str) -> Entry:
+        """Return the entry of one of `folders`."""
+        return Entry.of_folder(path, self.folders[path], self.walk.umask)
 
     def read(self, path: str) -> bytes:
         """Return a file's bytes, the same ones for the rest of the run.
@@ -133,9 +73,9 @@ class Workspace:
         """
         if path not in self._bytes:
             try:
-                data = (self.root / path).read_bytes()
+                data = _bytes_of(self._prefix + path, path)
             except OSError as error:
-                raise _unreadable(path, error) from error
+                raise unreadable(path, error) from error
             entry = self._entries.get(path)
             if entry is not None and entry.link is None and sha256(data).hexdigest() != entry.digest:
                 raise RefusedError(f"`{path}` changed while it was read", hints=("run the command again",))
@@ -158,7 +98,7 @@ class Workspace:
             SpecError: a link that leaves the workspace: the image would get a dangling one; or a file that may not be read.
             RefusedError: a file that is gone.
         """
-        known, seen = self._known, self._entries
+        known, seen, umask = self._known, self._entries, self.walk.umask
         found: list[Entry] = []
         for path in paths:
             entry = seen.get(path)
@@ -167,7 +107,7 @@ class Workspace:
                 if word is None:
                     entry = self._note(path, *self._look_at(path))
                 else:
-                    entry = seen[path] = Entry.from_word(path, word)
+                    entry = seen[path] = Entry.from_word(path, word, umask)
             found.append(entry)
         return found
 
@@ -204,7 +144,7 @@ class Workspace:
     def _note(self, path: str, word: str, stamp: bytes) -> Entry:
         if self._state:
             self._state.add(path, word, stamp)
-        entry = self._entries[path] = Entry.from_word(path, word)
+        entry = self._entries[path] = Entry.from_word(path, word, self.walk.umask)
         return entry
 
     def _look_at(self, path: str) -> tuple[str, bytes]:
@@ -212,7 +152,8 @@ class Workspace:
         try:
             return self._look(path)
         except OSError as error:
-            raise _unreadable(path, error) from error
+            # A socket cannot be opened.
+            raise (special(path) if error.errno == errno.ENXIO else unreadable(path, error)) from error
 
     def _look(self, path: str) -> tuple[str, bytes]:
         full = self._prefix + path
@@ -224,8 +165,9 @@ class Workspace:
         else:
             try:
                 status = os.fstat(descriptor)
-                kind = "exec" if status.st_mode & stat.S_IXUSR else "file"
-                word = f"{kind}:{_digest_of_file(descriptor, status.st_size)}"
+                if not stat.S_ISREG(status.st_mode):
+                    raise special(path)
+                word = f"{status.st_mode & 0o7777:o}:{_digest_of_file(descriptor, status.st_size)}"
             finally:
                 os.close(descriptor)
         return word, self._state.stamp(status, looked) if self._state else b""
@@ -250,22 +192,21 @@ class Workspace:
             self._state.save(self.paths)
 
 
-def _unreadable(path: str, error: OSError) -> SpecError | RefusedError:
-    """What to tell of a file or folder that was listed and cannot be read."""
-    if isinstance(error, FileNotFoundError):
-        return RefusedError(f"`{path}` went away while it was read", hints=("run the command again",))
-    message = f"cannot read `{path}`: {str(error.strerror).lower()}"
-    return SpecError([Problem(code="W013", message=message, hints=("make it readable, or add it to sources.ignore",))])
-
-
 def _open(path: str) -> int | None:
-    """Open a file; None if it is a link."""
+    """Open a file; None if it is a link. Nothing that is opened is waited for: a pipe may never have a writer."""
     try:
-        return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError as error:
         if error.errno == errno.ELOOP:
             return None
         raise
+
+
+def _bytes_of(full: str, path: str) -> bytes:
+    with open(os.open(full, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise special(path)
+        return file.read()
 
 
 def _target(path: str, target: str) -> str:

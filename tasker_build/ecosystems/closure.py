@@ -11,7 +11,7 @@ from tasker_build.ignore import ALWAYS, Ignore, below, escape
 from tasker_build.spec.model import Target
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from tasker_build.ecosystems.api import Ecosystem
     from tasker_build.spec.model import Service, Spec, TargetName
@@ -47,6 +47,11 @@ class Closure:
         rules = Ignore((*self.ignore, *self.hidden))
         return tuple(path for path in named if not rules.matches(path))
 
+    def folders(self, folders: Sequence[str]) -> tuple[str, ...]:
+        """The folders of the closure, and those above it, out of all `folders` of the workspace; both sorted."""
+        above = {root[:i] for root in self.roots for i, char in enumerate(root) if char == "/"}
+        return tuple(sorted({*self.files(folders), *above.intersection(folders)}))
+
     def is_manifest_only(self, path: str) -> bool:
         """Whether only the meaning of this file counts."""
         return path in self.manifests
@@ -80,13 +85,16 @@ def scan_all(ecosystems: Mapping[str, Ecosystem], paths: Sequence[str], read: Ca
     return {name: model for name, model in found.items() if model is not None}
 
 
-def make_closures(spec: Spec, models: Mapping[str, Any], paths: Sequence[str]) -> Mapping[TargetName, Closure]:
+def make_closures(
+    spec: Spec, models: Mapping[str, Any], paths: Sequence[str], folders: Collection[str] = ()
+) -> Mapping[TargetName, Closure]:
     """Compute the closure of every enabled target.
 
     Args:
         spec: the spec.
         models: ecosystem → what its scan found.
         paths: all files of the workspace, sorted.
+        folders: its folders; an empty one may be named, too.
 
     Raises:
         SpecError: packages, binaries or context paths that the workspace does not have.
@@ -96,7 +104,7 @@ def make_closures(spec: Spec, models: Mapping[str, Any], paths: Sequence[str]) -
     ignore = (*ALWAYS, spec.output, *spec.sources.ignore)
     for name, target in spec.targets.items():
         if target.enabled:
-            closures[name] = _closure(spec, target, models, paths, ignore, problems)
+            closures[name] = _closure(spec, target, models, paths, folders, ignore, problems)
     _check_values(spec, paths, problems)
     if problems:
         raise SpecError(problems)
@@ -131,11 +139,17 @@ def _check_values(spec: Spec, paths: Sequence[str], problems: list[Problem]) -> 
 
 
 def _closure(
-    spec: Spec, target: Target, models: Mapping[str, Any], paths: Sequence[str], ignore: tuple[str, ...], problems: list[Problem]
+    spec: Spec,
+    target: Target,
+    models: Mapping[str, Any],
+    paths: Sequence[str],
+    folders: Collection[str],
+    ignore: tuple[str, ...],
+    problems: list[Problem],
 ) -> Closure:
     context = [posixpath.normpath(path) for path in target.context]
     for i, path in enumerate(context):
-        if not below(paths, path):
+        if not below(paths, path) and path not in folders:
             place = target.at.get(f"context.{i}", target.span)
             hint = "paths start at the workspace folder; ignored files do not count"
             problems.append(Problem(code="W004", message=f"nothing in the workspace at `{path}`", span=place, hints=(hint,)))

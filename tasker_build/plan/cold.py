@@ -81,7 +81,7 @@ class Cold:
     @functools.cached_property
     def closures(self) -> Mapping[TargetName, Closure]:
         """What each target needs of the workspace."""
-        return make_closures(self.spec, self.models, self.workspace.paths)
+        return make_closures(self.spec, self.models, self.workspace.paths, self.workspace.folders)
 
     @functools.cached_property
     def tree(self) -> Tree:
@@ -131,6 +131,8 @@ class Cold:
         context = closure.files(self.workspace.paths)
         platform = target.platforms[0] if target.platforms else self.host
         fixed = facts.fixed_facts(target, file, references=self.references, platform=platform)
+        marked = {entry.path: entry for entry in self.workspace.walk.marked}
+        folders = facts.folder_facts(marked[path] for path in closure.folders(tuple(marked)))
         manifests = [path for path in context if closure.is_manifest_only(path)]
         return Outline(
             name=name,
@@ -143,7 +145,7 @@ class Cold:
             templates=dict(tree.templates[name]),
             included_by=dict(tree.included_by[name]),
             spec=keys.of(target, tree.dockerfiles[name], self.graph.successors(name)),
-            facts=tuple((group.value, label, value) for group, label, value in fixed),
+            facts=tuple((group.value, label, value) for group, label, value in (*fixed, *folders)),
             files=runs(places[path] for path in context),
             meanings=meanings_of(self.spec, target, manifests, self.workspace.read),
             secrets=facts.stated_secrets(target),

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from tasker_build.dockerfile import Dockerfile
+    from tasker_build.files.entry import Entry
     from tasker_build.spec.model import Target
     from tasker_build.spec.names import TargetName
-    from tasker_build.workspace import Entry
 
 SCHEMA = 1
 """Raised on any change of the recipe below; every image is then rebuilt once, with the reason `schema`."""
@@ -154,6 +154,11 @@ def moving_facts(
     for secret, required, version, there in secrets:
         # The site's CA bundle says whom to trust, not what to build: being there or not changes no byte of an image.
         yield Group.SECRET, secret, f"{there if required else 'optional'} {version}"
+
+
+def folder_facts(folders: Iterable[Entry]) -> Iterator[Row]:
+    """The facts of the folders that change an image by themselves: empty ones, and those with a mode of their own."""
+    return ((Group.CONTEXT, f"{entry.path}/", entry.identity) for entry in folders)
 
 
 def _pins(images: Sequence[str]) -> Mapping[str, str]:

@@ -15,12 +15,13 @@ from tasker_build.spec.names import at_version
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from tasker_build.files.entry import Entry
     from tasker_build.outline import Outline
     from tasker_build.plan.facts import Row
     from tasker_build.plan.memo import Memo, Read
     from tasker_build.plan.wanted import Wanted
     from tasker_build.spec.names import TargetName
-    from tasker_build.workspace import Entry, Workspace
+    from tasker_build.workspace import Workspace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -66,7 +66,6 @@ def test_what_cannot_change_an_image_rebuilds_nothing(space: TestSpace) -> None:
     space.apply()
     file = space.folder / "work/app/main.txt"
     os.utime(file)
-    file.chmod(0o664)
     space.write("tpl/app.j2", "# another comment\n" + (space.folder / "tpl/app.j2").read_text())
     space.write("work/app/target/debris.o", "ignored\n")
     spec = space.folder / "stacks.yaml"

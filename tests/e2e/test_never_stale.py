@@ -113,17 +113,22 @@ class RealStack(Machine):
 
 
 def _tar(files: Mapping[str, bytes], dockerfile: str) -> bytes:
-    """A context as a person would send it: files as they are, with the modes of a checkout."""
+    """A context as a person would send it: files as they are, with their modes."""
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w") as tar:
         for path, data in {**files, "Dockerfile": b"-" + dockerfile.encode()}.items():
+            sign, rest = data[:1], data[1:]
             header = tarfile.TarInfo(path)
-            header.mode = 0o755 if data[:1] == b"x" else 0o644
-            if data[:1] == b"l":
-                header.type, header.linkname = tarfile.SYMTYPE, os.fsdecode(data[1:])
+            header.mode = 0o755 if sign in {b"x", b"d"} else 0o644
+            if sign in {b"m", b"D"}:
+                header.mode, rest = int(rest[:4], 8), rest[4:]
+            if sign in {b"d", b"D"}:
+                header.type = tarfile.DIRTYPE
+            elif sign == b"l":
+                header.type, header.linkname = tarfile.SYMTYPE, os.fsdecode(rest)
             else:
-                header.size = len(data) - 1
-            tar.addfile(header, io.BytesIO(data[1:]) if header.isfile() else None)
+                header.size = len(rest)
+            tar.addfile(header, io.BytesIO(rest) if header.isfile() else None)
     return out.getvalue()
 
 

@@ -85,7 +85,7 @@ def _copy(rest: str, folder: str, context: Mapping[str, bytes], stages: Mapping[
         if not any(path == source or path.startswith(source + "/") for path in files):
             raise BuildError(f"{source}: not found")
         for path, data in files.items():
-            if path == source:
+            if path == source and data[:1] not in {b"d", b"D"}:
                 place = f"{target}/{path.rsplit('/', 1)[-1]}" if words[-1].endswith("/") else target
                 current.files[place] = data
             elif path.startswith(source + "/"):
@@ -111,7 +111,7 @@ class InterpretingEngine(MemoryEngine):
 
     def interpret(self, request: BuildRequest) -> bytes:
         with tarfile.open(request.context) as tar:
-            context = {member.name: _entry(tar, member) for member in tar.getmembers() if not member.isdir()}
+            context = {member.name: _entry(tar, member) for member in tar.getmembers()}
         text = context.pop(DOCKERFILE)[1:].decode()
         label = ImageLabel.parse(request.label)
         self.store(interpret(text, context, self.named(), {}, request.stage), [request.tag], label)
@@ -119,9 +119,17 @@ class InterpretingEngine(MemoryEngine):
 
 
 def _entry(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
-    """An entry as it counts: a link by where it leads, a file by its bytes and its exec bit; other bits do not count."""
+    """An entry as it counts: a link by where it leads, a folder by its mode, a file by its mode and its bytes."""
     if member.issym():
         return b"l" + member.linkname.encode()
+    if member.isdir():
+        return mark(member.mode, is_folder=True)
     found = tar.extractfile(member)
     assert found is not None, f"{member.name} is neither a file nor a link"
-    return (b"x" if member.mode & 0o100 else b"-") + found.read()
+    return mark(member.mode) + found.read()
+
+
+def mark(mode: int, *, is_folder: bool = False) -> bytes:
+    """What stands before the bytes of a file, or for a folder: one sign, and the mode where somebody chose it."""
+    usual = {0o755: b"d"} if is_folder else {0o644: b"-", 0o755: b"x"}
+    return usual.get(mode) or (b"D" if is_folder else b"m") + f"{mode:04o}".encode()

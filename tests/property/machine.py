@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import stat
 import tempfile
 from collections import Counter
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from tasker_build.project import Project
 from tasker_build.work.building import execute
 from tasker_build.work.order import Order
 from tasker_build.work.planning import plan_project
+from tests.property.interpreter import mark
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -264,7 +266,7 @@ class Machine(RuleBasedStateMachine):
         files = {
             file.relative_to(self.work).as_posix(): _entry(file)
             for file in self.work.rglob("*")
-            if (file.is_symlink() or file.is_file()) and "target" not in file.relative_to(self.work).parts
+            if "target" not in file.relative_to(self.work).parts
         }
         files = {path: data for path, data in files.items() if not within(path, IGNORES[self.ignore])}
         for name in project.order:
@@ -315,6 +317,15 @@ class Machine(RuleBasedStateMachine):
     def make_executable(self, path: str) -> None:
         if file := self.plain(path):
             file.chmod(file.stat().st_mode ^ 0o111)
+
+    @rule(path=FILE, mode=st.sampled_from([0o600, 0o664, 0o4755, 0o644]))
+    def choose_a_mode(self, path: str, mode: int) -> None:
+        if (self.work / path).exists() and not (self.work / path).is_symlink():
+            (self.work / path).chmod(mode | (0o111 if (self.work / path).is_dir() else 0))
+
+    @rule(folder=st.sampled_from(FOLDERS))
+    def make_an_empty_folder(self, folder: str) -> None:
+        (self.work / folder / "empty" / "deep").mkdir(parents=True, exist_ok=True)
 
     @rule(folder=st.sampled_from(FOLDERS), name=st.sampled_from(["a.txt", "sub", "sub/c.txt"]))
     def link(self, folder: str, name: str) -> None:
@@ -445,7 +456,6 @@ class Machine(RuleBasedStateMachine):
     def touch(self, path: str) -> None:
         if file := self.plain(path):
             os.utime(file)
-            file.chmod(file.stat().st_mode ^ 0o020)
 
     @rule(word=WORD)
     def change_comments(self, word: str) -> None:
@@ -498,7 +508,8 @@ def within(path: str, roots: Sequence[str]) -> bool:
 
 
 def _entry(file: Path) -> bytes:
-    """A file as it should arrive: a mark for its kind, then its bytes or where it leads."""
+    """A file or folder as it should arrive: a mark for its kind, then its bytes or where it leads."""
     if file.is_symlink():
         return b"l" + os.fsencode(file.readlink())
-    return (b"x" if file.stat().st_mode & 0o100 else b"-") + file.read_bytes()
+    mode = stat.S_IMODE(file.stat().st_mode)
+    return mark(mode, is_folder=True) if file.is_dir() else mark(mode) + file.read_bytes()

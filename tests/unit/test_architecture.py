@@ -23,6 +23,7 @@ RANK = {
             ["spec", "engine.programs", "environments.owned"],
             ["registries"],
             ["graph", "dockerfile", "engine.api", "filestate"],
+            ["files.entry", "files.walk"],
             ["ecosystems"],
             ["spec.check", "codes"],
             ["spec.load"],

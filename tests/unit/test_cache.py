@@ -15,6 +15,7 @@ import pytest
 from tasker_build import cache, filestate, workspace
 from tasker_build.cache import Cache
 from tasker_build.errors import RefusedError
+from tasker_build.files.walk import Walk
 from tasker_build.filestate import FileState
 from tasker_build.workspace import Workspace
 from tests.conftest import write_files
@@ -302,13 +303,13 @@ def test_what_is_gone_is_forgotten(root: Path) -> None:
     (root / "b.txt").unlink()
     (root / "new.txt").write_text("x")
     digests(root)
-    kept = FileState(str(root), ("", *Workspace(root)._ignore.patterns))._paths
+    kept = FileState(str(root), ("", *Workspace(root).walk._ignore.patterns))._paths
     assert kept == ("a.txt", "d/c.txt", "new.txt")
 
 
 def test_another_tool_lists_folders_itself(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(Workspace, "_list", lambda *_: pytest.fail("was listed"))
+        patch.setattr(Walk, "_list", lambda *_: pytest.fail("was listed"))
         assert Workspace(root, remembers=True).paths
         with pytest.raises(pytest.fail.Exception):
             assert Workspace(root, remembers=True, tool="next").paths
@@ -358,24 +359,24 @@ def file_of(kind: str) -> Path:
 
 @pytest.mark.parametrize("keep", [0, 1, 31, 32, 33, 60, -1])
 def test_a_cut_file_counts_as_none(root: Path, keep: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    file = file_of("files-1")
+    file = file_of("files-2")
     file.write_bytes(file.read_bytes()[:keep])
     assert hashed(root, monkeypatch) == {"a.txt", "b.txt", "d/c.txt"}
 
 
 def test_a_damaged_file_counts_as_none(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    file = file_of("files-1")
+    file = file_of("files-2")
     name, data = file.name.removesuffix(f"-{sys.implementation.cache_tag}"), file.read_bytes()
-    assert Cache("files-1").load(name) is not None
+    assert Cache("files-2").load(name) is not None
     for place in range(0, len(data), 7):
         file.write_bytes(data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :])
-        assert Cache("files-1").load(name) is None
+        assert Cache("files-2").load(name) is None
     file.write_bytes(data[:40] + b"\xff" + data[41:])
     assert hashed(root, monkeypatch) == {"a.txt", "b.txt", "d/c.txt"}
 
 
 def test_a_folder_that_others_may_write_is_not_used(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    file = file_of("files-1")
+    file = file_of("files-2")
     before = file.read_bytes()
     file.parent.chmod(0o777)
     (root / "a.txt").write_text("ONE")
@@ -389,7 +390,7 @@ def test_the_folder_of_another_user_is_not_used(root: Path, monkeypatch: pytest.
 
 
 def test_a_link_in_place_of_the_folder_is_not_used(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = file_of("files-1").parent
+    folder = file_of("files-2").parent
     folder.rename(folder.with_name("elsewhere"))
     folder.symlink_to("elsewhere")
     assert hashed(root, monkeypatch) == {"a.txt", "b.txt", "d/c.txt"}

@@ -101,6 +101,12 @@ def touch(root: Path) -> None:
         os.utime(path, (1, 1))
 
 
+def umask(root: Path, taken: int) -> None:
+    for path in [root, *root.rglob("*")]:
+        if not path.is_symlink():
+            path.chmod((0o777 if path.is_dir() or path.stat().st_mode & 0o100 else 0o666) & ~taken)
+
+
 def reorder(root: Path) -> None:
     other = SPEC[SPEC.index("  other:") :]
     edit("stacks.yaml", other, "")(root)
@@ -112,6 +118,10 @@ SPEC_EDITS: dict[str, tuple[Callable[[Path], None], dict[str, set[str]]]] = {
     "a file of a dependency": (add("lib/src/more.rs"), {"app": {"context"}}),
     "a runtime file": (edit("config/base.toml", "1", "2"), {"app": {"context"}}),
     "the exec bit": (lambda root: (root / "web/index.html").chmod(0o755), {"other": {"context"}}),
+    "a mode that somebody chose": (lambda root: (root / "web/index.html").chmod(0o600), {"other": {"context"}}),
+    "a folder's mode": (lambda root: (root / "web").chmod(0o700), {"other": {"context"}}),
+    "an empty folder": (lambda root: (root / "web/empty").mkdir(), {"other": {"context"}}),
+    "a folder of ignored files": (add("config/tmp/x.pyc"), {"app": {"context"}}),
     "a file becomes a link": (relink, {"other": {"context"}}),
     "the lock file": (edit("Cargo.lock", "version = 4", "version = 3"), {"build": {"context"}, "app": {"context", "parent"}}),
     "a dependency of a package outside the closure": (
@@ -159,9 +169,11 @@ NOTHING: dict[str, Callable[[Path], None]] = {
     "a tag": edit("stacks.yaml", "template: other.j2", "template: other.j2\n    tags: [x]"),
     "a comment in a template": edit("tpl/other.j2", "COPY", "# why\n\n{# and why not #}COPY"),
     "blanks between words of a COPY": edit("tpl/other.j2", "COPY ", "COPY   "),
-    "an empty folder": lambda root: (root / "web/empty").mkdir(),
     "the rendered files": add("docker/app/Dockerfile"),
-    "permissions other than the exec bit": lambda root: (root / "web/index.html").chmod(0o600),
+    "the modes of another umask": lambda root: umask(root, 0o077),
+    "the modes of a shared checkout": lambda root: umask(root, 0o002),
+    "a mode outside every closure": lambda root: (root / "README.md").chmod(0o600),
+    "an empty folder outside every closure": lambda root: (root / "empty").mkdir(),
 }  # fmt: skip
 
 

@@ -104,8 +104,8 @@ def age(root: Path) -> None:
 
 
 def close(root: Path) -> None:
-    for path in (root / "work").rglob("*.txt"):
-        path.chmod(0o600)
+    for path in [root / "work", *(root / "work").rglob("*")]:
+        path.chmod(0o700 if path.is_dir() else 0o600)
 
 
 def swap_for_a_link(root: Path) -> None:
@@ -443,7 +443,7 @@ NEEDLESS: dict[str, Change] = {
     "a variable nobody uses": spec("{greeting: hello}", "{greeting: hello, more: x}"),
     "a file of nobody": on_disk(lambda root: (root / "work/README.md").write_text("x")),
     "build outputs": on_disk(lambda root: write_files(root / "work", {"app/target/x": "", "lib/.a.txt.swp": ""})),
-    "an empty folder": on_disk(lambda root: (root / "work/app/empty").mkdir()),
+    "an empty folder of nobody": on_disk(lambda root: (root / "work/empty").mkdir()),
     "the umask": on_disk(close),
     "the rendered files": on_disk(lambda root: write_files(root / "work/docker", {"app/Dockerfile": "FROM x"})),
 }  # fmt: skip
