@@ -28,18 +28,24 @@ ALWAYS = (
     "**/.DS_Store",
     "**/*.swp",
     "**/*~",
-    "**/*.rs.bk",
-    "**/*.pyc",
     "**/.env",
-    "**/.env.*",
+    "**/.env.local",
+    "**/.env.*.local",
 )
-"""Never part of a context: build outputs, editors' leftovers, and files where secrets live."""
+"""Part of a context only if somebody names it: build outputs, editors' leftovers, files where secrets live (docs/ignore.md)."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Rule:
     regex: re.Pattern[str]
     negative: bool
+    text: str  # the pattern, cleaned
+
+    def may_match_below(self, folder: str) -> bool:
+        """Whether it could match a path below `folder`; when in doubt, yes."""
+        sign = _WILD.search(self.text)
+        start = self.text[: sign.start()] if sign else self.text
+        return start.startswith(f"{folder}/") or (sign is not None and f"{folder}/".startswith(start))
 
 
 class Ignore:
@@ -53,7 +59,7 @@ class Ignore:
         """
         self.patterns = tuple(patterns)
         self._rules = [rule for pattern in self.patterns if (rule := _compile(pattern))]
-        self._has_exceptions = any(rule.negative for rule in self._rules)
+        self._exceptions = [rule for rule in self._rules if rule.negative]
         # Without exceptions it does not matter which rule takes a path, so all of them are asked at once.
         self._any = re.compile("|".join(f"(?:{rule.regex.pattern})" for rule in self._rules) or r"(?!)")
         self._folders: dict[str, tuple[bool, ...]] = {"": (False,) * len(self._rules)}
@@ -61,7 +67,7 @@ class Ignore:
 
     def matches(self, path: str) -> bool:
         """Whether the file `path` (relative, with `/`) is left out."""
-        if self._has_exceptions:
+        if self._exceptions:
             return self._look(path, self._above(path))[0]
         return self._is_left_out(path.rpartition("/")[0]) or self._any.match(path) is not None
 
@@ -78,7 +84,11 @@ class Ignore:
 
     def prunes(self, folder: str) -> bool:
         """Whether nothing below `folder` can count, so that it need not be read."""
-        return not self._has_exceptions and self.matches(folder)
+        return self.matches(folder) and not any(rule.may_match_below(folder) for rule in self._exceptions)
+
+    def taken(self, path: str) -> tuple[bool, ...]:
+        """Which rules took a path; everything below it is taken along."""
+        return self._above(f"{path}/")
 
     def _above(self, path: str) -> tuple[bool, ...]:
         """Which rules took the folder of a path: they take the path, too."""
@@ -111,10 +121,17 @@ class Ignore:
 
 @functools.cache
 def _compile(line: str) -> _Rule | None:
+    negative, text = _clean(line)
+    return _Rule(_regex(text), negative, text) if text not in {"", "."} else None
+
+
+def _clean(line: str) -> tuple[bool, str]:
+    """A line as BuildKit reads it: whether it takes back, and the pattern; "" for a line that says nothing."""
     if "\n" in line or "\0" in line:
         raise ValueError(f"the ignore pattern {line!r} is more than one line")
     if line.startswith("#"):
-        return None
+        return False, ""
+    negative = False
     # Twice, as BuildKit does: when the file is read, and when its patterns are put to use.
     for _ in range(2):
         text = line.strip()
@@ -123,10 +140,10 @@ def _compile(line: str) -> _Rule | None:
         if not text:
             if negative:
                 raise ValueError(f"the ignore pattern {line!r} takes nothing back")
-            return None
+            return False, ""
         text = posixpath.normpath(text).lstrip("/")
         line = "!" * negative + text
-    return _Rule(_regex(text), negative) if text not in {"", "."} else None
+    return negative, text
 
 
 def escape(path: str) -> str:
@@ -138,6 +155,7 @@ def escape(path: str) -> str:
 
 
 _ANYTHING = "(?s:.*)"
+_WILD = re.compile(r"[*?\[\\^]")
 
 
 def _regex(pattern: str) -> re.Pattern[str]:
@@ -239,3 +257,57 @@ def below(paths: Sequence[str], root: str) -> Sequence[str]:
 def within(path: str, roots: Sequence[str]) -> bool:
     """Whether `path` is one of `roots` or below one of them."""
     return any(path == root or path.startswith(root + "/") for root in roots)
+
+
+def asked_back(paths: Iterable[str], output: str) -> Iterator[str]:
+    """Exceptions for those of the paths that would always be ignored; what is ignored always still is below them."""
+    rules = Ignore((*ALWAYS, output))
+    for path in sorted(set(paths)):
+        if rules.matches(path):
+            yield f"!{escape(path)}"
+            yield from (f"{escape(path)}/{pattern}" for pattern in ALWAYS)
+
+
+def of_folder(lines: Iterable[str], folder: str) -> Iterator[str]:
+    """The patterns of a folder's own .dockerignore as patterns of the workspace.
+
+    Raises:
+        ValueError: as for `Ignore`.
+    """
+    start = "" if folder == "." else f"{escape(folder)}/"
+    for line in lines:
+        negative, text = _clean(line)
+        if text not in {"", ".", ".."} and not text.startswith("../"):
+            Ignore([text])
+            yield f"{'!' * negative}{start}{text}"
+
+
+def confined(patterns: Sequence[str], roots: Iterable[str]) -> Iterator[str]:
+    """Patterns as they count where nothing but `roots` is let in: an exception must let nothing in beside them."""
+    rules = Ignore(patterns)
+    # What took a folder above a root, or the root itself, takes all of the root; there its pattern need not match any more.
+    taken = {root: iter(rules.taken(root)) for root in roots}
+    for pattern in rules.patterns:
+        negative, text = _clean(pattern)
+        takes = {root: next(tooks) for root, tooks in taken.items()} if text not in {"", "."} else {}
+        if not negative:
+            yield pattern
+            continue
+        found: dict[str, None] = {}
+        for root, took in takes.items():
+            start = f"!{escape(root)}"
+            found |= dict.fromkeys([start, f"{start}/**"] if took else ())
+            found |= dict.fromkeys("/".join([start, *rest]) for rest in _rests(text.split("/"), root.split("/")) if rest)
+        yield from found
+
+
+def _rests(parts: Sequence[str], folders: Sequence[str]) -> Iterator[Sequence[str]]:
+    """What is left of a pattern below a folder that its first parts match; nothing if they match it, or one above it."""
+    if not folders or not parts:
+        yield parts
+    elif parts[0] == "**":
+        yield parts
+        for i in range(len(folders) + 1):
+            yield from _rests(parts[1:], folders[i:])
+    elif _regex(parts[0]).match(folders[0]):
+        yield from _rests(parts[1:], folders[1:])

@@ -35,7 +35,7 @@ class Head(NamedTuple):
     @classmethod
     def of(cls, spec: Spec) -> Head:
         """The head of a spec."""
-        return cls(spec.project, spec.workspace, spec.output, spec.templates, spec.sources.ignore)
+        return cls(spec.project, spec.workspace, spec.output, spec.templates, spec.ignored_too(spec.targets.values()))
 
 
 class Outline(NamedTuple):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import networkx as nx
 
 from tasker_build.errors import Problem, SelectionError, nearest
-from tasker_build.ignore import ALWAYS, Ignore
+from tasker_build.ignore import Ignore
 from tasker_build.plan.words import ReasonKind
 from tasker_build.spec.names import at_version
 
@@ -163,7 +163,7 @@ class _Reader:
         return found
 
     def _reading(self, path: str) -> set[TargetName]:
-        ignore = Ignore([*ALWAYS, self.spec.output, *self.spec.sources.ignore])
+        ignore = Ignore(self.spec.ignored)
         for place in dict.fromkeys((posixpath.normpath(path), self.located(path))):
             if ignore.matches(place):
                 continue

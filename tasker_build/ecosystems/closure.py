@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import posixpath
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from tasker_build.errors import Problem, SpecError, nearest
-from tasker_build.ignore import ALWAYS, Ignore, below, escape
+from tasker_build.errors import Problem, RefusedError, Span, SpecError, nearest
+from tasker_build.ignore import ALWAYS, Ignore, below, confined, escape, of_folder
 from tasker_build.spec.model import Target
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from tasker_build.ecosystems.api import Ecosystem
     from tasker_build.spec.model import Service, Spec, TargetName
@@ -31,6 +31,8 @@ class Closure:
     """Patterns for what never counts in any closure of this workspace: its paths are known without what they match."""
     hidden: tuple[str, ...] = ()
     """Patterns for what lies in a folder above and is no part of this closure; they come after `ignore`."""
+    is_alone: bool = True
+    """Whether the workspace holds nothing that another target alone asked back."""
     packages: tuple[Any, ...] = ()
     """What of the ecosystem's own parts it is made of."""
 
@@ -42,7 +44,7 @@ class Closure:
     def files(self, paths: Sequence[str]) -> tuple[str, ...]:
         """The files of the closure out of all `paths` of the workspace that `ignore` leaves, both sorted."""
         named = sorted({path for root in self.roots for path in below(paths, root)})
-        if not self.hidden:
+        if not self.hidden and self.is_alone:
             return tuple(named)
         rules = Ignore((*self.ignore, *self.hidden))
         return tuple(path for path in named if not rules.matches(path))
@@ -59,9 +61,8 @@ class Closure:
     def ignore_file(self) -> str:
         """The closure in the words of a .dockerignore: everything out, the closure in, what never counts out again."""
         keep = [f"!{escape(path)}" for path in self.roots]
-        return "\n".join(
-            ["# Nothing enters the build but what the closure of this target names.", "*", *keep, *self.ignore, *self.hidden, ""]
-        )
+        rest = confined((*self.ignore, *self.hidden), self.roots)
+        return "\n".join(["# Nothing enters the build but what the closure of this target names.", "*", *keep, *rest, ""])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +87,11 @@ def scan_all(ecosystems: Mapping[str, Ecosystem], paths: Sequence[str], read: Ca
 
 
 def make_closures(
-    spec: Spec, models: Mapping[str, Any], paths: Sequence[str], folders: Collection[str] = ()
+    spec: Spec,
+    models: Mapping[str, Any],
+    paths: Sequence[str],
+    folders: Collection[str] = (),
+    read: Callable[[str], bytes] = lambda _: b"",
 ) -> Mapping[TargetName, Closure]:
     """Compute the closure of every enabled target.
 
@@ -95,16 +100,20 @@ def make_closures(
         models: ecosystem → what its scan found.
         paths: all files of the workspace, sorted.
         folders: its folders; an empty one may be named, too.
+        read: gives the content of a file.
 
     Raises:
         SpecError: packages, binaries or context paths that the workspace does not have.
     """
     problems: list[Problem] = []
     closures: dict[TargetName, Closure] = {}
-    ignore = (*ALWAYS, spec.output, *spec.sources.ignore)
+    is_alone = spec.ignored_too(spec.targets.values()) == spec.sources.ignore
     for name, target in spec.targets.items():
         if target.enabled:
-            closures[name] = _closure(spec, target, models, paths, folders, ignore, problems)
+            ignore = (*ALWAYS, spec.output, *spec.ignored_too([target]))
+            closure = _closure(spec, target, models, paths, folders, ignore, problems)
+            own = tuple(_own_rules(target, read, closure.ignore, problems))
+            closures[name] = replace(closure, hidden=(*closure.hidden, *own), is_alone=is_alone)
     _check_values(spec, paths, problems)
     if problems:
         raise SpecError(problems)
@@ -138,6 +147,30 @@ def _check_values(spec: Spec, paths: Sequence[str], problems: list[Problem]) -> 
                 problems.append(Problem(code="W007", message=message, span=place, hints=hints))
 
 
+def _own_rules(target: Target, read: Callable[[str], bytes], ignore: Sequence[str], problems: list[Problem]) -> Iterator[str]:
+    """The patterns of the .dockerignore files that a target wants to count."""
+    for i, folder in enumerate(target.dockerignore):
+        path = posixpath.normpath(posixpath.join(folder, ".dockerignore"))
+        place = target.at.get(f"dockerignore.{i}", target.span)
+        try:
+            text = read(path).decode("utf-8-sig", "surrogateescape")
+        except (SpecError, RefusedError) as error:
+            hint = "`dockerignore` names folders of the workspace that hold such a file"
+            problems.append(Problem(code="W014", message=error.message, span=place, hints=(hint,)))
+            continue
+        taken_back = False
+        for number, line in enumerate(text.split("\n"), 1):
+            try:
+                for pattern in of_folder([line.removesuffix("\r")], posixpath.normpath(folder)):
+                    taken_back |= pattern.startswith("!")
+                    yield pattern
+            except ValueError as error:
+                span = Span(file=path, line=number, col=1, length=len(line), text=line)
+                problems.append(Problem(code="W014", message=str(error), span=span))
+        if taken_back:
+            yield from ignore
+
+
 def _closure(
     spec: Spec,
     target: Target,
@@ -151,7 +184,7 @@ def _closure(
     for i, path in enumerate(context):
         if not below(paths, path) and path not in folders:
             place = target.at.get(f"context.{i}", target.span)
-            hint = "paths start at the workspace folder; ignored files do not count"
+            hint = "paths start at the workspace folder; what `sources.ignore` matches does not count"
             problems.append(Problem(code="W004", message=f"nothing in the workspace at `{path}`", span=place, hints=(hint,)))
     plain = Closure(runtime=tuple(sorted(context)), ignore=ignore)
     if not target.ecosystems:

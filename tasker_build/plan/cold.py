@@ -81,7 +81,7 @@ class Cold:
     @functools.cached_property
     def closures(self) -> Mapping[TargetName, Closure]:
         """What each target needs of the workspace."""
-        return make_closures(self.spec, self.models, self.workspace.paths, self.workspace.folders)
+        return make_closures(self.spec, self.models, self.workspace.paths, self.workspace.folders, self.workspace.read)
 
     @functools.cached_property
     def tree(self) -> Tree:

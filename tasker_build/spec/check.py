@@ -57,14 +57,15 @@ def check(spec: Spec, written: Written, reader: Reader) -> None:
 
 
 def _check_pattern(pattern: str, place: Span, reader: Reader) -> None:
-    if pattern.lstrip().startswith("!"):
-        hint = "name what should be left out; the closure of each target names what comes in"
-        reader.add("S019", f"the ignore pattern `{pattern}` is an exception", place, hint)
-        return
     try:
         Ignore([pattern])
     except ValueError as error:
         reader.add("S019", str(error), place)
+    else:
+        if pattern.lstrip().startswith("!") and any("**" in part and part != "**" for part in pattern.strip(" !/").split("/")):
+            reader.add(
+                "S019", f"`**` stands beside something else in the exception `{pattern}`", place, "write it as a folder: `**/x`"
+            )
 
 
 def _check_target(spec: Spec, target: Target, written: Written, reader: Reader) -> None:

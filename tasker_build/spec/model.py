@@ -6,12 +6,14 @@ Validator (`fields`), JSON Schema (`tasker-build schema`) and reference page (do
 
 from __future__ import annotations
 
+import posixpath
 import re
 from collections.abc import Mapping  # noqa: TC003 - dataclasses.fields reads the annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from tasker_build.errors import Span
+from tasker_build.ignore import ALWAYS, asked_back
 from tasker_build.spec.fields import (
     ENV_NAME,
     NAME,
@@ -31,6 +33,8 @@ from tasker_build.spec.names import VERSION_TAG, at_version
 from tasker_build.spec.names import TargetName as TargetName  # noqa: PLC0414 - the names of what stands here
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from tasker_build.ecosystems.api import Ecosystem
     from tasker_build.spec.kinds import Kind, Makes
 
@@ -137,6 +141,9 @@ class Target:
     selections: Mapping[str, Any] = opening()
     """Ecosystem → what it builds for this target; None where the target says nothing of it. A key of the target each."""
     context: tuple[str, ...] = key(ListOf(_PATH), "further files or folders of the workspace that the image needs", default=())
+    dockerignore: tuple[str, ...] = key(
+        ListOf(_PATH), "folders of the workspace (`.` is all of it) whose own .dockerignore counts for this target", default=()
+    )
     packages: tuple[str, ...] = key(ListOf(Text(r"[a-z0-9][a-z0-9.+:=~-]*", "a Debian package")), "runtime packages", default=())
     build_packages: tuple[str, ...] = key(
         ListOf(Text(r"[a-z0-9][a-z0-9.+:=~-]*", "a Debian package")), "packages that only building needs", default=()
@@ -321,7 +328,11 @@ class Tool:
 class Sources:
     """What of the workspace counts, beyond what manifests say."""
 
-    ignore: tuple[str, ...] = key(ListOf(Text()), "patterns (as in .dockerignore) that never enter a context", default=())
+    ignore: tuple[str, ...] = key(
+        ListOf(Text()),
+        "patterns (as in .dockerignore) that never enter a context; `!pattern` asks back what is always ignored (docs/ignore.md)",
+        default=(),
+    )
     packages: Mapping[str, tuple[str, ...]] = key(
         MapOf(ListOf(_PATH), r"[A-Za-z0-9_-]+", "a cargo package name", "package"),
         "cargo package → files outside its own sources that compiling it reads",
@@ -419,6 +430,16 @@ class Spec:
     ecosystems: Mapping[str, Ecosystem] = field(compare=False, default_factory=dict, repr=False)
     span: Span = field(compare=False, default=NOWHERE)
     at: Mapping[str, Span] = field(compare=False, default_factory=dict, repr=False)
+
+    @property
+    def ignored(self) -> tuple[str, ...]:
+        """Patterns for what counts in no context, in order."""
+        return (*ALWAYS, self.output, *self.ignored_too(self.targets.values()))
+
+    def ignored_too(self, targets: Iterable[Target]) -> tuple[str, ...]:
+        """The patterns after those for what is always ignored; what these targets name in `context` is taken back."""
+        named = (posixpath.normpath(path) for target in targets if target.enabled for path in target.context)
+        return (*asked_back(named, self.output), *self.sources.ignore)
 
     @property
     def all_tools(self) -> Mapping[str, str]:

@@ -6,17 +6,19 @@ import re
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasker_build.ecosystems import built_in
 from tasker_build.ecosystems.closure import Closure, make_closures, scan_all
 from tasker_build.ignore import ALWAYS, Ignore
 from tasker_build.spec.model import TargetName
-from tests.conftest import HEAD, cargo_lock, load_text, places, problems_of
+from tasker_build.workspace import Workspace
+from tests.conftest import HEAD, cargo_lock, load_text, places, problems_of, write_files
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
 FILES = {
     "Cargo.toml": '[workspace]\nmembers = ["app", "lib", "other"]\n',
@@ -212,10 +214,127 @@ def test_names_with_pattern_characters_are_escaped(name: str) -> None:
     assert kept_by_ignore_file(closure, paths) == closure.files(paths) == (name,)
 
 
-def test_an_exception_in_sources_ignore_is_refused() -> None:
-    """It would bring in what the closure does not name."""
-    (problem,) = problems_of(lambda: load_text(f"{HEAD}sources: {{ignore: ['!README.md']}}\ntargets: {{}}\n"))
-    assert (problem.code, "is an exception" in problem.message) == ("S019", True)
+EXCEPTIONS = st.lists(
+    st.sampled_from(["a/target", "!a/target", "!**/target", "!**/.env", "!a/src/target", "!*/src/**/target", "!a/**", "!*"])
+    | st.sampled_from(["!b/*/target", "!x.md", "**/*.md", "b", "!b/a", "!./a/b/", "!**/src/target/a", "!src/**/a/target"])
+    | st.sampled_from(["!a?/../b", "!tar*/b", "!**", "**/a", "!**/a", "a/b"]),
+    min_size=1,
+    max_size=4,
+)
+
+
+@given(TREE_PATHS, EXCEPTIONS, st.data())
+@settings(max_examples=400)
+def test_an_exception_lets_in_what_the_closure_names_and_nothing_else(
+    paths: list[str], exceptions: list[str], data: st.DataObject
+) -> None:
+    ignore = (*ALWAYS, *exceptions)
+    rules = Ignore(ignore)
+    there = [path for path in paths if not rules.matches(path)]
+    folders = {path[: match.start()] for path in there for match in re.finditer("/", path)}
+    roots = data.draw(st.lists(st.sampled_from(sorted({*there, *folders})), max_size=3, unique=True)) if there else []
+    closure = Closure(sources=tuple(sorted(roots)), ignore=ignore)
+    assert kept_by_ignore_file(closure, paths) == closure.files(there)
+
+
+BACK = """
+sources: {ignore: ["!web/src/target", "**/*.tmp"]}
+targets:
+  web: {kind: postgres, context: [web, target/app.jar, web/.env.local]}
+  all: {kind: postgres, context: [web, dist/node_modules]}
+"""
+BACK_FILES = [
+    *(
+        "dist/node_modules/.env",
+        "dist/node_modules/x.js",
+        "dist/node_modules/y.tmp",
+        "target/app.jar",
+        "target/other",
+        "web/.env",
+    ),
+    *(
+        "web/.env.local",
+        "web/.env.production",
+        "web/node_modules/x",
+        "web/src/target/index.ts",
+        "web/src/target/x.tmp",
+        "web/target/x",
+    ),
+]
+
+
+def test_what_is_always_ignored_comes_back_when_it_is_named() -> None:
+    spec = load_text(HEAD + BACK)
+    rules = Ignore(spec.ignored)
+    there = [path for path in BACK_FILES if not rules.matches(path)]
+    found = make_closures(spec, {}, there)
+    expected = {
+        "web": ("target/app.jar", "web/.env.local", "web/.env.production", "web/src/target/index.ts"),
+        "all": ("dist/node_modules/x.js", "web/.env.production", "web/src/target/index.ts"),
+    }
+    assert {name: closure.files(there) for name, closure in found.items()} == expected
+    assert {name: kept_by_ignore_file(closure, BACK_FILES) for name, closure in found.items()} == expected
+
+
+def test_an_exception_that_cannot_be_kept_to_a_closure_is_refused() -> None:
+    (problem,) = problems_of(lambda: load_text(HEAD + BACK.replace("!web/src/target", "!a/**b")))
+    assert (problem.code, "stands beside something else" in problem.message) == ("S019", True)
+
+
+OWN = """
+sources: {ignore: ["**/*.tmp"]}
+targets:
+  web: {kind: postgres, context: [web, "a b", x.md], dockerignore: [%s]}
+  not: {kind: postgres, context: [web]}
+"""
+OWN_FILES = {
+    "a b/.dockerignore": "# all but one\n*\n!/keep\n!../x.md\n",
+    "a b/keep": "",
+    "a b/lost": "",
+    "web/.dockerignore": "\ufeff*.md\r\n!keep.md\n\n./logs/\n**/y\n!**/*.tmp\n",
+    "web/a.md": "",
+    "web/deep/a.md": "",
+    "web/deep/y": "",
+    "web/keep.md": "",
+    "web/logs/x": "",
+    "web/x.tmp": "",
+    "x.md": "",
+    ".dockerignore": "web/deep\n",
+}
+WEB = {"web/.dockerignore", "web/keep.md"}
+
+
+@pytest.mark.parametrize(
+    ("folders", "kept"),
+    [
+        ("web", {*WEB, "a b/.dockerignore", "a b/keep", "a b/lost", "web/deep/a.md", "x.md"}),
+        ('"a b/"', {*WEB, "a b/keep", "web/a.md", "web/deep/a.md", "web/deep/y", "web/logs/x", "x.md"}),
+        ('., "a b", web', {*WEB, "a b/keep", "x.md"}),
+    ],
+)
+def test_a_folders_own_dockerignore_counts_where_the_target_says_so(folders: str, kept: set[str]) -> None:
+    spec = load_text(HEAD + OWN % folders)
+    there = [path for path in sorted(OWN_FILES) if not path.endswith(".tmp")]
+    found = make_closures(spec, {}, there, (), lambda path: OWN_FILES[path].encode())
+    assert set(found[TargetName("web")].files(there)) == kept
+    assert set(kept_by_ignore_file(found[TargetName("web")], sorted(OWN_FILES))) == kept
+    assert len(found[TargetName("not")].files(there)) == 6
+
+
+@pytest.mark.parametrize(("text", "line"), [("a\n[b\n", 2), ("!\n", 1), ("\\d", 1)])
+def test_a_pattern_that_cannot_be_read_is_found_in_its_file(text: str, line: int) -> None:
+    spec = load_text(HEAD + OWN % "web")
+    files = OWN_FILES | {"web/.dockerignore": text}
+    (problem,) = problems_of(lambda: make_closures(spec, {}, sorted(files), (), lambda path: files[path].encode()))
+    assert (problem.code, str(problem.span)) == ("W014", f"web/.dockerignore:{line}:1")
+
+
+def test_a_folder_without_a_dockerignore_is_a_mistake(tmp_path: Path) -> None:
+    root = write_files(tmp_path, {"web/x": "", "a b/x": "", "x.md": ""})
+    workspace = Workspace(root)
+    spec = load_text(HEAD + OWN % "web")
+    (problem,) = problems_of(lambda: make_closures(spec, {}, workspace.paths, (), workspace.read))
+    assert (problem.code, "web/.dockerignore" in problem.message) == ("W014", True)
 
 
 def test_target_names_are_keys() -> None:

@@ -291,7 +291,7 @@ def test_a_mode_of_another_umask_is_seen_too(tmp_path: Path, taken: int, mode: i
 def test_folders_that_change_an_image_by_themselves_are_marked(root: Path) -> None:
     for path in ("empty/deep", "only/target", "gone"):
         (root / path).mkdir(parents=True)
-    write_files(root, {"leftovers/x.pyc": "", "gone/kept/x": ""})
+    write_files(root, {"leftovers/x.swp": "", "gone/kept/x": ""})
     (root / "gone").chmod(0o711)
     workspace = Workspace(root, output="docker")
     marked = [entry.path for entry in workspace.walk.marked]

@@ -121,7 +121,7 @@ SPEC_EDITS: dict[str, tuple[Callable[[Path], None], dict[str, set[str]]]] = {
     "a mode that somebody chose": (lambda root: (root / "web/index.html").chmod(0o600), {"other": {"context"}}),
     "a folder's mode": (lambda root: (root / "web").chmod(0o700), {"other": {"context"}}),
     "an empty folder": (lambda root: (root / "web/empty").mkdir(), {"other": {"context"}}),
-    "a folder of ignored files": (add("config/tmp/x.pyc"), {"app": {"context"}}),
+    "a folder of ignored files": (add("config/tmp/x.swp"), {"app": {"context"}}),
     "a file becomes a link": (relink, {"other": {"context"}}),
     "the lock file": (edit("Cargo.lock", "version = 4", "version = 3"), {"build": {"context"}, "app": {"context", "parent"}}),
     "a dependency of a package outside the closure": (

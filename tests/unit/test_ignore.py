@@ -110,21 +110,41 @@ def test_any_depth_is_read() -> None:
     assert not Ignore(["**/x"]).matches(f"{deep}/y")
 
 
+PATHS = st.lists(st.sampled_from(["a", "b", "cc", "x.md"]), min_size=1, max_size=4).map("/".join)
+PATTERNS = st.lists(st.sampled_from(["a", "b", "*", "**", "?", "x.md", "*.md", "cc"]), min_size=1, max_size=3).map("/".join)
+
+
 def test_folders_are_pruned_only_when_nothing_can_come_back() -> None:
     assert Ignore(["a"]).prunes("a")
     assert Ignore(["a"]).prunes("a/b")
     assert not Ignore(["a"]).prunes("b")
     assert not Ignore(["a", "!a/b"]).prunes("a")
+    assert not Ignore(["a", "!**/b"]).prunes("a")
+    assert not Ignore(["a", "!a*/b"]).prunes("a")
+    assert not Ignore(["a", "!?/b"]).prunes("a")
+    assert Ignore(["a", "!b/c", "!a", "a"]).prunes("a")
+    rules = Ignore(["**/target", "!web/src/target", "!web/a*"])
+    assert [rules.prunes(folder) for folder in ("target", "web/target", "web/src/target")] == [True, True, False]
+
+
+@given(st.lists(st.builds(lambda mark, pattern: mark + pattern, st.sampled_from(["", "!"]), PATTERNS), max_size=5), PATHS, PATHS)
+def test_what_is_pruned_holds_nothing_that_counts(patterns: list[str], folder: str, below: str) -> None:
+    rules = Ignore(patterns)
+    if rules.prunes(folder):
+        assert rules.matches(f"{folder}/{below}")
 
 
 @pytest.mark.parametrize(
-    "path", [".git/HEAD", "sub/.git", "target/debug/x", "a/node_modules/x", ".env", "a/.env.local", "x.swp", "a/b~"]
+    "path",
+    [".git/HEAD", "sub/.git", "target/debug/x", "a/node_modules/x", ".env", "a/.env.local", "b/.env.test.local", "x.swp", "a/b~"],
 )
 def test_what_never_belongs_to_a_context(path: str) -> None:
     assert Ignore(ALWAYS).matches(path)
 
 
-@pytest.mark.parametrize("path", [".gitignore", "targets/x", "environment", "src/env.rs", ".sqlx/query.json", "Cargo.lock"])
+@pytest.mark.parametrize(
+    "path", [".gitignore", "targets/x", "environment", "src/env.rs", ".sqlx/query.json", "Cargo.lock", ".env.production", "x.pyc"]
+)
 def test_what_does(path: str) -> None:
     assert not Ignore(ALWAYS).matches(path)
 
@@ -134,10 +154,6 @@ def test_within_speaks_of_whole_names() -> None:
     assert within("a", ["a"])
     assert not within("ab", ["a"])
     assert not within("a", ["a/b"])
-
-
-PATHS = st.lists(st.sampled_from(["a", "b", "cc", "x.md"]), min_size=1, max_size=4).map("/".join)
-PATTERNS = st.lists(st.sampled_from(["a", "b", "*", "**", "?", "x.md", "*.md", "cc"]), min_size=1, max_size=3).map("/".join)
 
 
 @given(PATTERNS, PATHS)

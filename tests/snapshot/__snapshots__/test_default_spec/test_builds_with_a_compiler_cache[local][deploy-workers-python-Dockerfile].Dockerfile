@@ -1,4 +1,4 @@
-# Rendered by tasker-build from dockerfile/python-pyo3.Dockerfile.j2: change that or the spec, not this file; body sha256:815ee682b6927147
+# Rendered by tasker-build from dockerfile/python-pyo3.Dockerfile.j2: change that or the spec, not this file; body sha256:11457f479d4a687b
 # deploy/workers/python: a Python package with an extension module from cargo package tasker-worker-python.
 ARG BUILDER_IMAGE=jcoletaylor/tasker-builder-base:workers-latest
 ARG RUNTIME_IMAGE=python:3.13-slim-trixie
@@ -33,7 +33,7 @@ COPY tasker-shared/ tasker-shared/
 COPY tasker-worker/ tasker-worker/
 COPY unify/ unify/
 COPY workers/python/ workers/python/
-# Contexts carry fixed times and cargo compares times: what was copied has to be newer than what was cooked.
+# Cargo compares times, and files keep theirs: what was copied has to be newer than what was cooked.
 RUN --mount=type=secret,id=cargo_jobs --mount=type=cache,id=tasker-sccache-deploy-workers-python,target=/var/cache/sccache,sharing=locked \
     if [ -s /run/secrets/cargo_jobs ]; then CARGO_BUILD_JOBS=$(cat /run/secrets/cargo_jobs); export CARGO_BUILD_JOBS; fi \
     && find . -path ./target -prune -o -type f -exec touch {} + \

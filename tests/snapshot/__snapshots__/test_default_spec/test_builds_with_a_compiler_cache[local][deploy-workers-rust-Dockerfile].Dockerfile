@@ -1,4 +1,4 @@
-# Rendered by tasker-build from dockerfile/rust-service.Dockerfile.j2: change that or the spec, not this file; body sha256:0f1bb7f340fc0742
+# Rendered by tasker-build from dockerfile/rust-service.Dockerfile.j2: change that or the spec, not this file; body sha256:3f30664c353018f0
 # deploy/workers/rust: tasker-worker-rust from cargo package tasker-worker-rust.
 ARG BUILDER_IMAGE=jcoletaylor/tasker-builder-base:latest
 ARG RUNTIME_IMAGE=debian:trixie-slim
@@ -22,7 +22,7 @@ COPY tasker-shared/ tasker-shared/
 COPY tasker-worker/ tasker-worker/
 COPY unify/ unify/
 COPY workers/rust/ workers/rust/
-# Contexts carry fixed times and cargo compares times: what was copied has to be newer than what was cooked.
+# Cargo compares times, and files keep theirs: what was copied has to be newer than what was cooked.
 RUN --mount=type=secret,id=cargo_jobs --mount=type=cache,id=tasker-sccache-deploy-workers-rust,target=/var/cache/sccache,sharing=locked \
     if [ -s /run/secrets/cargo_jobs ]; then CARGO_BUILD_JOBS=$(cat /run/secrets/cargo_jobs); export CARGO_BUILD_JOBS; fi \
     && find . -path ./target -prune -o -type f -exec touch {} + \

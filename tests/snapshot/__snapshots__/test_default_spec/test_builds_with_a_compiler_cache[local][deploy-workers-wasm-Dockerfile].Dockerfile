@@ -1,4 +1,4 @@
-# Rendered by tasker-build from dockerfile/wasm-worker.Dockerfile.j2: change that or the spec, not this file; body sha256:ecd9df0cd1feea3c
+# Rendered by tasker-build from dockerfile/wasm-worker.Dockerfile.j2: change that or the spec, not this file; body sha256:d12361bea64a7dbc
 # deploy/workers/wasm: tasker-worker-wasm from cargo package tasker-worker-wasm.
 ARG BUILDER_IMAGE=jcoletaylor/tasker-builder-base:workers-latest
 ARG RUNTIME_IMAGE=debian:trixie-slim
@@ -21,7 +21,7 @@ COPY tasker-shared/ tasker-shared/
 COPY tasker-worker/ tasker-worker/
 COPY unify/ unify/
 COPY workers/wasm/host/ workers/wasm/host/
-# Contexts carry fixed times and cargo compares times: what was copied has to be newer than what was cooked.
+# Cargo compares times, and files keep theirs: what was copied has to be newer than what was cooked.
 RUN --mount=type=secret,id=cargo_jobs --mount=type=cache,id=tasker-sccache-deploy-workers-wasm,target=/var/cache/sccache,sharing=locked \
     if [ -s /run/secrets/cargo_jobs ]; then CARGO_BUILD_JOBS=$(cat /run/secrets/cargo_jobs); export CARGO_BUILD_JOBS; fi \
     && find . -path ./target -prune -o -type f -exec touch {} + \

@@ -1,4 +1,4 @@
-# Rendered by tasker-build from dockerfile/python-pyo3.Dockerfile.j2: change that or the spec, not this file; body sha256:661db87c04e064f7
+# Rendered by tasker-build from dockerfile/python-pyo3.Dockerfile.j2: change that or the spec, not this file; body sha256:a2bc14ff86170f3a
 # deploy/workers/python: a Python package with an extension module from cargo package tasker-worker-python.
 ARG BUILDER_IMAGE=jcoletaylor/tasker-builder-base:workers-latest
 ARG RUNTIME_IMAGE=python:3.13-slim-trixie
@@ -33,7 +33,7 @@ COPY tasker-shared/ tasker-shared/
 COPY tasker-worker/ tasker-worker/
 COPY unify/ unify/
 COPY workers/python/ workers/python/
-# Contexts carry fixed times and cargo compares times: what was copied has to be newer than what was cooked.
+# Cargo compares times, and files keep theirs: what was copied has to be newer than what was cooked.
 RUN --mount=type=secret,id=ca_bundle --mount=type=secret,id=cargo_jobs --mount=type=secret,id=sccache_redis_endpoint --mount=type=cache,id=tasker-sccache-deploy-workers-python,target=/var/cache/sccache,sharing=locked \
     if [ -s /run/secrets/ca_bundle ]; then \
         export SSL_CERT_FILE=/run/secrets/ca_bundle CARGO_HTTP_CAINFO=/run/secrets/ca_bundle PIP_CERT=/run/secrets/ca_bundle; \

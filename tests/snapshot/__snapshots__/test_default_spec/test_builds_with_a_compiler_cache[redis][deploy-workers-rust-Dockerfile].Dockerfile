@@ -1,4 +1,4 @@
-# Rendered by tasker-build from dockerfile/rust-service.Dockerfile.j2: change that or the spec, not this file; body sha256:ea4177a7b9486a38
+# Rendered by tasker-build from dockerfile/rust-service.Dockerfile.j2: change that or the spec, not this file; body sha256:0142384c2af027c0
 # deploy/workers/rust: tasker-worker-rust from cargo package tasker-worker-rust.
 ARG BUILDER_IMAGE=jcoletaylor/tasker-builder-base:latest
 ARG RUNTIME_IMAGE=debian:trixie-slim
@@ -22,7 +22,7 @@ COPY tasker-shared/ tasker-shared/
 COPY tasker-worker/ tasker-worker/
 COPY unify/ unify/
 COPY workers/rust/ workers/rust/
-# Contexts carry fixed times and cargo compares times: what was copied has to be newer than what was cooked.
+# Cargo compares times, and files keep theirs: what was copied has to be newer than what was cooked.
 RUN --mount=type=secret,id=ca_bundle --mount=type=secret,id=cargo_jobs --mount=type=secret,id=sccache_redis_endpoint --mount=type=cache,id=tasker-sccache-deploy-workers-rust,target=/var/cache/sccache,sharing=locked \
     if [ -s /run/secrets/ca_bundle ]; then \
         export SSL_CERT_FILE=/run/secrets/ca_bundle CARGO_HTTP_CAINFO=/run/secrets/ca_bundle PIP_CERT=/run/secrets/ca_bundle; \

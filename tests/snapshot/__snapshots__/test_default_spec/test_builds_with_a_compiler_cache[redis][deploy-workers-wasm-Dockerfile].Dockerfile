@@ -1,4 +1,4 @@
-# Rendered by tasker-build from dockerfile/wasm-worker.Dockerfile.j2: change that or the spec, not this file; body sha256:9632dfad64bdc0e6
+# Rendered by tasker-build from dockerfile/wasm-worker.Dockerfile.j2: change that or the spec, not this file; body sha256:afe0bb2650c95a19
 # deploy/workers/wasm: tasker-worker-wasm from cargo package tasker-worker-wasm.
 ARG BUILDER_IMAGE=jcoletaylor/tasker-builder-base:workers-latest
 ARG RUNTIME_IMAGE=debian:trixie-slim
@@ -21,7 +21,7 @@ COPY tasker-shared/ tasker-shared/
 COPY tasker-worker/ tasker-worker/
 COPY unify/ unify/
 COPY workers/wasm/host/ workers/wasm/host/
-# Contexts carry fixed times and cargo compares times: what was copied has to be newer than what was cooked.
+# Cargo compares times, and files keep theirs: what was copied has to be newer than what was cooked.
 RUN --mount=type=secret,id=ca_bundle --mount=type=secret,id=cargo_jobs --mount=type=secret,id=sccache_redis_endpoint --mount=type=cache,id=tasker-sccache-deploy-workers-wasm,target=/var/cache/sccache,sharing=locked \
     if [ -s /run/secrets/ca_bundle ]; then \
         export SSL_CERT_FILE=/run/secrets/ca_bundle CARGO_HTTP_CAINFO=/run/secrets/ca_bundle PIP_CERT=/run/secrets/ca_bundle; \
