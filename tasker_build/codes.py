@@ -146,9 +146,9 @@ CODES = _codes(
     ),
     (
         "S019",
-        "An ignore pattern cannot be used: it is an exception (`!`), or BuildKit would refuse or misread it.",
-        'sources: {ignore: ["!keep"]}\ntargets: {}',
-        "Name what is left out. The closure of each target names what comes in.",
+        "An ignore pattern cannot be used: BuildKit would refuse or misread it, or an exception is too wide.",
+        'sources: {ignore: ["foo["]}\ntargets: {}',
+        "Correct the pattern; docs/ignore.md says how they are read.",
     ),
     (
         "S020",
@@ -350,6 +350,12 @@ CODES = _codes(
         "Cargo.lock does not fit the manifests: it lacks a package, or has another version of one.",
         "a dependency added to a Cargo.toml, Cargo.lock not updated",
         "Run `cargo update --workspace` and commit Cargo.lock.",
+    ),
+    (
+        "W020",
+        "A .dockerignore that should count is not there, or has a pattern that BuildKit would refuse or misread.",
+        "targets: {web: {template: t.j2, context: [web], dockerignore: [nowhere]}}",
+        "Name a folder of the workspace that has one, or correct the pattern.",
     ),
     (
         "L001",

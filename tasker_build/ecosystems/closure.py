@@ -156,7 +156,7 @@ def _own_rules(target: Target, read: Callable[[str], bytes], ignore: Sequence[st
             text = read(path).decode("utf-8-sig", "surrogateescape")
         except (SpecError, RefusedError) as error:
             hint = "`dockerignore` names folders of the workspace that hold such a file"
-            problems.append(Problem(code="W014", message=error.message, span=place, hints=(hint,)))
+            problems.append(Problem(code="W020", message=error.message, span=place, hints=(hint,)))
             continue
         taken_back = False
         for number, line in enumerate(text.split("\n"), 1):
@@ -166,7 +166,7 @@ def _own_rules(target: Target, read: Callable[[str], bytes], ignore: Sequence[st
                     yield pattern
             except ValueError as error:
                 span = Span(file=path, line=number, col=1, length=len(line), text=line)
-                problems.append(Problem(code="W014", message=str(error), span=span))
+                problems.append(Problem(code="W020", message=str(error), span=span))
         if taken_back:
             yield from ignore
 

@@ -326,7 +326,7 @@ def test_a_pattern_that_cannot_be_read_is_found_in_its_file(text: str, line: int
     spec = load_text(HEAD + OWN % "web")
     files = OWN_FILES | {"web/.dockerignore": text}
     (problem,) = problems_of(lambda: make_closures(spec, {}, sorted(files), (), lambda path: files[path].encode()))
-    assert (problem.code, str(problem.span)) == ("W014", f"web/.dockerignore:{line}:1")
+    assert (problem.code, str(problem.span)) == ("W020", f"web/.dockerignore:{line}:1")
 
 
 def test_a_folder_without_a_dockerignore_is_a_mistake(tmp_path: Path) -> None:
@@ -334,7 +334,7 @@ def test_a_folder_without_a_dockerignore_is_a_mistake(tmp_path: Path) -> None:
     workspace = Workspace(root)
     spec = load_text(HEAD + OWN % "web")
     (problem,) = problems_of(lambda: make_closures(spec, {}, workspace.paths, (), workspace.read))
-    assert (problem.code, "web/.dockerignore" in problem.message) == ("W014", True)
+    assert (problem.code, "web/.dockerignore" in problem.message) == ("W020", True)
 
 
 def test_target_names_are_keys() -> None:
