@@ -6,12 +6,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tasker_build.ecosystems import built_in
 from tasker_build.ecosystems.cargo import record as cargo
-from tasker_build.spec import model
+from tasker_build.spec import kinds, model
 from tasker_build.spec.fields import ListOf, MapOf, Record
-from tasker_build.spec.kinds import KINDS
-from tasker_build.spec.model import spec_record
+from tasker_build.work.language import language_here
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,7 +33,7 @@ RECORDS = {
 }
 
 
-SPEC = spec_record(KINDS, built_in())
+LANGUAGE = language_here([PAGE.parent / "none.yaml"])
 
 
 def records(record: Record) -> Iterator[Record]:
@@ -64,15 +62,21 @@ def page() -> str:
         "",
         "## Kinds",
         "",
-        "| kind | template |",
-        "|---|---|",
-        *(f"| `{kind.name}` | `{kind.template}` |" for kind in KINDS.values()),
+        "| kind | template | what for |",
+        "|---|---|---|",
+        *(f"| `{kind.name}` | `{kind.template}` | {kind.description} |" for kind in LANGUAGE.kinds.values()),
+        "",
+        "A project adds kinds, or replaces these, in `kinds.yaml` of its own `templates` folder: the name of each, with these keys.",
+        "",
+        "| key | | meaning |",
+        "|---|---|---|",
+        *_rows(kinds.Kind),
     ]
     return "\n".join(lines) + "\n"
 
 
 def _rows(cls: type) -> Iterator[str]:
-    record = next(record for record in records(SPEC) if record.cls is cls)
+    record = next(record for record in (kinds.ROW, *records(LANGUAGE.spec)) if record.cls is cls)
     for name, row, required in record.rows():
         nested = " (a record)" if isinstance(row.type, Record) else ""
         yield f"| `{name}` | {'required' if required else ''} | {row.doc}{nested} |"

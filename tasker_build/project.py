@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from tasker_build.errors import Problem, SpecError
 from tasker_build.outline import Head, Outline
-from tasker_build.plan.installation import host_platform, installation, site_secrets
+from tasker_build.plan.installation import file_rows, host_platform, installation, site_secrets
 from tasker_build.plan.memo import Memo, key_of
 from tasker_build.plan.warm import Warm
 from tasker_build.records.records import FOLDER, Records
 from tasker_build.rendered import Tree
 from tasker_build.spec.names import slug
-from tasker_build.spec.read import lock_beside, read_lock_beside, read_sources, read_templates, template_folders
+from tasker_build.spec.read import kind_files, lock_beside, read_lock_beside, read_sources, read_templates, template_folders
 from tasker_build.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -69,7 +69,10 @@ class Project:
     def _loaded(self) -> Loaded:
         from tasker_build.plan.cold import load_pinned  # noqa: PLC0415 - a plan that knows its outlines reads no spec
 
-        return load_pinned(self.sources, self.lock_data, str(lock_beside(self.files[0])))
+        return load_pinned(self.sources, self.lock_data, str(lock_beside(self.files[0])), self._kind_files)
+
+    def _kind_files(self, templates: str | None) -> tuple[tuple[str, bytes], ...]:
+        return kind_files(template_folders(templates, self.folder))
 
     @property
     def written(self) -> Spec:
@@ -134,10 +137,19 @@ class Project:
     def _scene(self) -> str:
         """Digest of everything that files are rendered from, but for what they read in the workspace."""
         texts = [f"{name}\0{text}" for name, (text, _) in sorted(self._template_texts.items())]
+        texts += [text.decode("utf-8", "surrogateescape") for _, text in self._kind_files(self.head.templates)]
         walk = self.workspace.walk
         folders = [f"{entry.path}/{entry.identity}" for entry in walk.marked]
         words = [self._key, host_platform(), *texts, "\0".join(walk.paths), "\0".join(folders), f"{walk.umask:o}"]
-        return key_of(word.encode("utf-8", "surrogateescape") for word in words)
+        scene = key_of(word.encode("utf-8", "surrogateescape") for word in words)
+        outside = self._memo.get(f"outside-{scene}", self._outside)
+        return key_of([scene.encode(), repr(file_rows(outside)).encode()]) if outside else scene
+
+    def _outside(self) -> tuple[str, ...]:
+        """The code of ecosystems that do not come with the tool."""
+        from tasker_build.ecosystems.outside import files_of  # noqa: PLC0415 - a plan that knows its outlines loads none
+
+        return files_of(self.spec.ecosystems)
 
     @functools.cached_property
     def _template_texts(self) -> Mapping[str, tuple[str, str]]:

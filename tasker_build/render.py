@@ -95,6 +95,8 @@ class _Renderer:
             extensions=["jinja2.ext.do"],
         )
         self.environment.filters.update(FILTERS)
+        for ecosystem in spec.ecosystems.values():
+            self.environment.filters.update(ecosystem.filters())
         self.environment.filters["dirname"] = posixpath.dirname
         # Known to macros of imported templates, too.
         self.environment.globals.update(oldest_compose=compose.OLDEST, url_safe=compose.URL_SAFE)

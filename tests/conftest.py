@@ -15,10 +15,11 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tasker_build.errors import ProblemsError
-from tasker_build.spec.load import load
+from tasker_build.spec.load import load as load_spec
+from tasker_build.spec.read import kind_files, template_folders
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from tasker_build.errors import Problem
     from tasker_build.spec.model import Spec
@@ -84,6 +85,11 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         found = "FAILED" if failed else "0 stale, 0 needless"
         tried = ", ".join(f"{number} {what}" for what, number in sorted(machine.COUNTS.items()))
         terminalreporter.write_line(f"never stale: {tried}: {found}")
+
+
+def load(sources: Sequence[tuple[str, bytes]]) -> Spec:
+    """Load a spec that knows the built-in kinds."""
+    return load_spec(sources, lambda _: kind_files(template_folders(None, REPOSITORY)))
 
 
 def load_text(*texts: str) -> Spec:

@@ -11,6 +11,7 @@ import click
 from click.core import ParameterSource
 
 from tasker_build.cli.answer import format_option, say_document
+from tasker_build.cli.completing import complete_selection
 from tasker_build.errors import Problem, SelectionError
 from tasker_build.plan.words import Plan
 from tasker_build.view.plan import plan_text
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 
 @click.command("apply")
-@click.argument("selection", metavar="[SELECT]... | PLAN.json", nargs=-1)
+@click.argument("selection", metavar="[SELECT]... | PLAN.json", nargs=-1, shell_complete=complete_selection)
 @click.option(
     "-j",
     "--jobs",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tasker_build.cli.answer import format_option, say_document
+from tasker_build.cli.completing import complete_selection
 from tasker_build.view.document import document
 from tasker_build.work.asking import chosen, states_of
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @click.command("ls")
-@click.argument("selection", nargs=-1)
+@click.argument("selection", nargs=-1, shell_complete=complete_selection)
 @click.option("--exclude", multiple=True, metavar="SELECT", help="Leave these out.")
 @click.option("--since", metavar="REV", help="Only targets that differ from what they were at this Git revision.")
 @format_option("name", "json")

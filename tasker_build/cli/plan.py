@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tasker_build.cli.answer import annotate, format_option, say_document
+from tasker_build.cli.completing import complete_selection
 from tasker_build.errors import BuildError, Exit, Problem, SelectionError
 from tasker_build.plan.words import Plan
 from tasker_build.view.graph import FORMATS, graph_text
@@ -30,7 +31,7 @@ _PICTURES = (".svg", ".html", ".png")
 
 
 @click.command("plan")
-@click.argument("selection", nargs=-1)
+@click.argument("selection", nargs=-1, shell_complete=complete_selection)
 @click.option(
     "--graph",
     "graph",

@@ -43,7 +43,7 @@ class Ecosystem(Protocol):
             SpecError: manifests with mistakes.
         """
 
-    def closure(self, asked: Asked, problems: list[Problem]) -> Closure:  # noqa: ARG002
+    def closure(self, asked: Asked, problems: list[Problem]) -> Closure:
         """Say what one target needs of the workspace.
 
         Args:
@@ -52,19 +52,19 @@ class Ecosystem(Protocol):
         """
         return asked.plain
 
-    def meaning(self, path: str, data: bytes) -> str | None:  # noqa: ARG002
+    def meaning(self, path: str, data: bytes) -> str | None:
         """Digest of what a manifest says, whatever its layout and comments; None: its bytes count."""
         return None
 
-    def secrets(self, spec: Spec) -> Iterable[str]:  # noqa: ARG002
+    def secrets(self, spec: Spec) -> Iterable[str]:
         """Build secrets that go with every target of this ecosystem."""
         return ()
 
-    def tools(self, spec: Spec) -> Mapping[str, str]:  # noqa: ARG002
+    def tools(self, spec: Spec) -> Mapping[str, str]:
         """Tools that targets fetch without the spec naming them: name → reference, as in `tools`."""
         return {}
 
-    def offers(self, spec: Spec, model: Any) -> Mapping[str, Any]:  # noqa: ARG002
+    def offers(self, spec: Spec, model: Any) -> Mapping[str, Any]:
         """Names that every template may use: values and functions."""
         return {}
 
@@ -72,6 +72,6 @@ class Ecosystem(Protocol):
         """Filters that templates may use."""
         return {}
 
-    def check(self, spec: Spec) -> Iterator[Problem]:  # noqa: ARG002
+    def check(self, spec: Spec) -> Iterator[Problem]:
         """Mistakes that the whole of a spec shows before the workspace is looked at."""
         return iter(())

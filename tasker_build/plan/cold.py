@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from tasker_build.errors import Span
     from tasker_build.graph import Graph
     from tasker_build.rendered import Tree
+    from tasker_build.spec.language import KindFiles
     from tasker_build.spec.model import Spec, Target
     from tasker_build.spec.names import TargetName
     from tasker_build.workspace import Workspace
@@ -47,13 +48,13 @@ class Loaded:
     """The spec with its bases and tools pinned."""
 
 
-def load_pinned(sources: Sequence[tuple[str, bytes]], lock_data: bytes | None, lock_file: str) -> Loaded:
+def load_pinned(sources: Sequence[tuple[str, bytes]], lock_data: bytes | None, lock_file: str, kind_files: KindFiles) -> Loaded:
     """Load a spec and pin its bases and tools.
 
     Raises:
         SpecError: mistakes in the spec or its lock.
     """
-    written = load(sources)
+    written = load(sources, kind_files)
     lock = Lock() if lock_data is None else read_lock(lock_data, lock_file)
     return Loaded(written=written, lock=lock, spec=pinned(written, lock))
 

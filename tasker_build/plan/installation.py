@@ -6,6 +6,7 @@ import functools
 import os
 import platform as machine
 import sys
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,22 +16,29 @@ from tasker_build.errors import RefusedError
 from tasker_build.spec.names import secret_variable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 
 @functools.cache
 def installation() -> bytes:
     """Tell this installation from one that might read a spec otherwise: its files and those of what it reads with."""
-    rows: list[tuple[str, int, int, int, int]] = []
+    files: list[str] = []
     for module in ("tasker_build", "jinja2", "yaml"):
         found = find_spec(module)
         for folder in found.submodule_search_locations or () if found else ():
             for place, _, names in os.walk(folder):
-                for name in sorted(names):
-                    if name.endswith((".py", ".so")):
-                        status = os.stat(path := os.path.join(place, name))
-                        rows.append((path, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino))
-    return repr((__version__, sys.version, sorted(rows))).encode()
+                files += (os.path.join(place, name) for name in names if name.endswith((".py", ".so")))
+    return repr((__version__, sys.version, file_rows(files))).encode()
+
+
+def file_rows(files: Iterable[str]) -> list[tuple[str, int, int, int, int]]:
+    """Tell files from what they were, without reading them; one that is gone is not there."""
+    rows: list[tuple[str, int, int, int, int]] = []
+    for file in sorted(files):
+        with suppress(FileNotFoundError):
+            status = os.stat(file)
+            rows.append((file, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino))
+    return rows
 
 
 def host_platform() -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from tasker_build.errors import nearest
 from tasker_build.graph import build_graph, find_cycle
 from tasker_build.ignore import Ignore
-from tasker_build.spec.kinds import KINDS, Makes
+from tasker_build.spec.kinds import Makes
 from tasker_build.spec.model import Spec, Target, TargetName, human_tags, image_variable
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 class Written(NamedTuple):
     """Names that are written down, so that a thing with a mistake of its own is not called unknown as well."""
 
+    kinds: Collection[str]
     targets: Collection[str]
     bases: Collection[str]
     stacks: Collection[str]
@@ -71,7 +72,7 @@ def _check_pattern(pattern: str, place: Span, reader: Reader) -> None:
 def _check_target(spec: Spec, target: Target, written: Written, reader: Reader) -> None:
     # A key that is there but wrong has been reported; `at` knows every key that is there.
     if "kind" not in target.at and "template" not in target.at:
-        known = ", ".join(KINDS)
+        known = ", ".join(written.kinds)
         reader.add("S009", f"target `{target.name}` has neither a kind nor a template", target.span, f"kinds: {known}")
     for role, name in target.from_.items():
         place = target.at[f"from.{role}"]
@@ -142,7 +143,7 @@ def _may_share(first: Target, other: Target) -> bool:
     if first is other:
         return True
     same = all(getattr(first, name) == getattr(other, name) for name in ("template_name", "from_", "context", "build_packages"))
-    return same and first.makes is Makes.DEPENDENCIES and (first.stage or "builder") != (other.stage or "builder")
+    return same and first.makes == Makes.DEPENDENCIES and (first.stage or "builder") != (other.stage or "builder")
 
 
 def _check_unique(spec: Spec, reader: Reader) -> None:

@@ -232,6 +232,7 @@ class ListOf:
 
 
 NAME = r"[a-z0-9]+([._-][a-z0-9]+)*"
+PATH = Text(r"(?!/|~|\.\.(/|$))(?!.*(/\.\.)(/|$))[^\0\\]{1,255}", "a path below the workspace, with `/`, without `..`")
 ENV_NAME = r"[A-Za-z_][A-Za-z0-9_]*"
 
 

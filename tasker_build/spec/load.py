@@ -6,60 +6,77 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from tasker_build.ecosystems import built_in
 from tasker_build.errors import Problem, SpecError, nearest
 from tasker_build.spec.check import Written, check
 from tasker_build.spec.fields import BAD, Raw, Reader
-from tasker_build.spec.kinds import KINDS
-from tasker_build.spec.model import Secret, Spec, TargetName, spec_record
+from tasker_build.spec.language import language_of
+from tasker_build.spec.model import Secret, Spec, TargetName
 from tasker_build.spec.nodes import MappingNode, Node, ScalarNode, SequenceNode, merge, parse
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
-    from tasker_build.ecosystems.api import Ecosystem
     from tasker_build.errors import Span
     from tasker_build.spec.fields import Record
     from tasker_build.spec.kinds import Kind
+    from tasker_build.spec.language import KindFiles, Language
     from tasker_build.spec.model import Target
 
 
-def load(sources: Sequence[tuple[str, bytes]]) -> Spec:
+def load(sources: Sequence[tuple[str, bytes]], kind_files: KindFiles) -> Spec:
     """Turn spec files, the base first and overlays after it, into a validated Spec.
 
     Args:
         sources: (name for messages, content) of each file.
+        kind_files: gives the files of kinds.
 
     Raises:
         SpecError: every mistake that could be found, each with its place.
     """
-    return load_nodes([parse(data, file) for file, data in sources])
-
-
-def load_nodes(documents: Sequence[Node]) -> Spec:
-    """As `load`, from parsed documents."""
     reader = Reader()
-    root = documents[0]
-    for overlay in documents[1:]:
+    root, language = _opened(sources, kind_files, reader)
+    root = _resolve(root, language.kinds, reader)
+    record = language.spec
+    spec = record.read(root, reader, "")
+    partial = spec if spec is not BAD else _best_effort(record, root, reader)
+    spec = _completed(partial, language)
+    written = Written(
+        kinds=language.kinds,
+        targets=_names(root, "targets"),
+        bases=_names(root, "bases"),
+        stacks=_names(root, "stacks"),
+        services=_services(root),
+    )
+    check(spec, written, reader)
+    if reader.problems:
+        raise SpecError(_dedupe(reader.problems))
+    return spec
+
+
+def load_language(sources: Sequence[tuple[str, bytes]], kind_files: KindFiles) -> Language:
+    """What may stand in a spec, whatever stands there.
+
+    Raises:
+        SpecError: files of the spec that are no YAML, or files of kinds with mistakes.
+    """
+    reader = Reader()
+    _, language = _opened(sources, kind_files, reader)
+    if reader.problems:
+        raise SpecError(_dedupe(reader.problems))
+    return language
+
+
+def _opened(sources: Sequence[tuple[str, bytes]], kind_files: KindFiles, reader: Reader) -> tuple[MappingNode, Language]:
+    """All files of a spec as one mapping, and what may stand in it."""
+    root, *overlays = (parse(data, file) for file, data in sources)
+    for overlay in overlays:
         root = merge(root, overlay)
     if not isinstance(root, MappingNode):
         reader.expected("a mapping", root, "the spec")
         raise SpecError(reader.problems)
     reader.variables = _variables(root.get("vars"))
     reader.tables = _tables(root.get("vars"))
-    root = _resolve(root, reader)
-    ecosystems = built_in()
-    record = spec_record(KINDS, ecosystems)
-    spec = record.read(root, reader, "")
-    partial = spec if spec is not BAD else _best_effort(record, root, reader)
-    spec = _completed(partial, KINDS, ecosystems)
-    written = Written(
-        targets=_names(root, "targets"), bases=_names(root, "bases"), stacks=_names(root, "stacks"), services=_services(root)
-    )
-    check(spec, written, reader)
-    if reader.problems:
-        raise SpecError(_dedupe(reader.problems))
-    return spec
+    return root, language_of(root, kind_files, reader)
 
 
 def _dedupe(problems: Sequence[Problem]) -> list[Problem]:
@@ -113,8 +130,8 @@ def _tables(node: Node | None) -> Mapping[str, Mapping[str, str]]:
     }
 
 
-def _resolve(root: MappingNode, reader: Reader) -> MappingNode:
-    """Apply `defaults` and `extends`."""
+def _resolve(root: MappingNode, kinds: Mapping[str, Kind], reader: Reader) -> MappingNode:
+    """Apply `defaults`, those of kinds, and `extends`."""
     defaults = root.get("defaults")
     target_defaults, service_defaults = (
         (defaults.get(name) if isinstance(defaults, MappingNode) else None) for name in ("targets", "services")
@@ -122,7 +139,7 @@ def _resolve(root: MappingNode, reader: Reader) -> MappingNode:
     entries: list[tuple[ScalarNode, Node]] = []
     for key, value in root.entries:
         if key.text == "targets" and isinstance(value, MappingNode):
-            entries.append((key, _resolve_targets(value, target_defaults, reader)))
+            entries.append((key, _resolve_targets(value, target_defaults, kinds, reader)))
         elif key.text == "stacks" and isinstance(value, MappingNode):
             entries.append((key, _map(value, lambda stack: _resolve_stack(stack, service_defaults))))
         else:
@@ -142,7 +159,7 @@ def _resolve_stack(stack: Node, defaults: Node | None) -> Node:
     return replace(stack, entries=tuple((key, laid if key.text == "services" else value) for key, value in stack.entries))
 
 
-def _resolve_targets(targets: MappingNode, defaults: Node | None, reader: Reader) -> MappingNode:
+def _resolve_targets(targets: MappingNode, defaults: Node | None, kinds: Mapping[str, Kind], reader: Reader) -> MappingNode:
     known = {key.text: value for key, value in targets.entries}
     parents = {name: _extended(name, node, known, reader) for name, node in known.items()}
     done: dict[str, Node] = {}
@@ -166,8 +183,17 @@ def _resolve_targets(targets: MappingNode, defaults: Node | None, reader: Reader
     entries = []
     for key, _ in targets.entries:
         node = done[key.text]
-        entries.append((key, merge(defaults, node) if defaults is not None else node))
+        laid = merge(defaults, node) if defaults is not None else node
+        entries.append((key, _over_kind(laid, kinds, reader)))
     return replace(targets, entries=tuple(entries))
+
+
+def _over_kind(node: Node, kinds: Mapping[str, Kind], reader: Reader) -> Node:
+    """A target over what targets of its kind start from."""
+    named = node.get("kind") if isinstance(node, MappingNode) else None
+    text = Reader(reader.variables, reader.tables).substitute(named) if isinstance(named, ScalarNode) else None
+    kind = kinds.get(text or "")
+    return node if kind is None or kind.defaults is None else merge(kind.defaults, node)
 
 
 def _extended(name: str, node: Node, known: Mapping[str, Node], reader: Reader) -> list[tuple[str, Span]]:
@@ -200,8 +226,9 @@ def _best_effort(record: Record, root: MappingNode, reader: Reader) -> Spec:
     return Spec(**(fallback | good), span=root.span, at=spans)
 
 
-def _completed(spec: Spec, kinds: Mapping[str, Kind], ecosystems: Mapping[str, Ecosystem]) -> Spec:
+def _completed(spec: Spec, language: Language) -> Spec:
     """Give targets, stacks and services the names they have as keys, and targets what goes with their kinds and ecosystems."""
+    kinds, ecosystems = language.kinds, language.ecosystems
     defaults = {name: row.default for one in ecosystems.values() for name, row in one.settings}
     toolchain = replace(spec.toolchain, settings={**defaults, **spec.toolchain.settings})
     targets = {

@@ -17,6 +17,7 @@ from tasker_build.ignore import ALWAYS, asked_back
 from tasker_build.spec.fields import (
     ENV_NAME,
     NAME,
+    PATH,
     Boolean,
     Choice,
     Integer,
@@ -36,11 +37,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from tasker_build.ecosystems.api import Ecosystem
-    from tasker_build.spec.kinds import Kind, Makes
+    from tasker_build.spec.kinds import Kind
 
 NOWHERE = Span(file="", line=0, col=0)
 
-_PATH = Text(r"(?!/|~|\.\.(/|$))(?!.*(/\.\.)(/|$))[^\0\\]{1,255}", "a path below the workspace, with `/`, without `..`")
 _REFERENCE = Text(
     r"[a-z0-9]+([._:/-]+[a-z0-9]+)*(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(@sha256:[0-9a-f]{64})?",
     "an image reference: name[:tag][@sha256:…], the name in lower case",
@@ -117,7 +117,7 @@ class Target:
 
     name: TargetName = field(default=TargetName(""))
     kind: str | None = key(Text(NAME), "a named recipe: template and closure provider", default=None)
-    template: str | None = key(_PATH, "template of the Dockerfile, instead of the kind's", default=None)
+    template: str | None = key(PATH, "template of the Dockerfile, instead of the kind's", default=None)
     extends: tuple[str, ...] = key(
         ListOf(Text(_TARGET_PATTERN, _TARGET_RULE), single=True),
         "targets this one starts from; later ones win",
@@ -126,7 +126,7 @@ class Target:
     enabled: bool = key(Boolean(), "false leaves the target and its services out", default=True)
     image: str | None = key(_REPOSITORY, "repository name of the image, below `registry`", default=None)
     tags: tuple[str, ...] = key(ListOf(_TAG), "tags for people", default=(VERSION_TAG,))
-    file: str | None = key(_PATH, "path of the Dockerfile below `output`; NAME/Dockerfile where it is not given", default=None)
+    file: str | None = key(PATH, "path of the Dockerfile below `output`; NAME/Dockerfile where it is not given", default=None)
     from_: Mapping[str, str] = key(
         MapOf(
             Text(rf"({_TARGET_PATTERN})", _TARGET_RULE),
@@ -140,9 +140,9 @@ class Target:
     stage: str | None = key(Text(r"[a-z][a-z0-9_.-]*", "a stage name"), "the stage that is the image", default=None)
     selections: Mapping[str, Any] = opening()
     """Ecosystem → what it builds for this target; None where the target says nothing of it. A key of the target each."""
-    context: tuple[str, ...] = key(ListOf(_PATH), "further files or folders of the workspace that the image needs", default=())
+    context: tuple[str, ...] = key(ListOf(PATH), "further files or folders of the workspace that the image needs", default=())
     dockerignore: tuple[str, ...] = key(
-        ListOf(_PATH), "folders of the workspace (`.` is all of it) whose own .dockerignore counts for this target", default=()
+        ListOf(PATH), "folders of the workspace (`.` is all of it) whose own .dockerignore counts for this target", default=()
     )
     packages: tuple[str, ...] = key(ListOf(Text(r"[a-z0-9][a-z0-9.+:=~-]*", "a Debian package")), "runtime packages", default=())
     build_packages: tuple[str, ...] = key(
@@ -199,8 +199,8 @@ class Target:
         return tuple(dict.fromkeys((*self.selected, *own)))
 
     @property
-    def makes(self) -> Makes | None:
-        """What its kind makes; None: it has no kind."""
+    def makes(self) -> str | None:
+        """What its kind makes, a word of `spec.kinds.Makes`; None: it has no kind."""
         return self.recipe.makes if self.recipe else None
 
     @property
@@ -252,7 +252,7 @@ class Stack:
     name: str = field(default="")
     description: str = key(Text(), "a comment at the top of the compose file", default="")
     enabled: bool = key(Boolean(), "false leaves the stack out", default=True)
-    file: str | None = key(_PATH, "path below `output`; docker-compose.NAME.yml where it is not given", default=None)
+    file: str | None = key(PATH, "path below `output`; docker-compose.NAME.yml where it is not given", default=None)
     project: str | None = key(Text(r"[a-z0-9][a-z0-9_-]*", "a compose project name"), "compose project name", default=None)
     services: Mapping[str, Service] = key(MapOf(Record(Service, "a service")), "what runs in it")
     networks: Mapping[str, Any] = key(_ANY, "compose networks", default_factory=dict)
@@ -278,7 +278,7 @@ class Stack:
 class FileSpec:
     """One further rendered file: a script, SQL, a configuration."""
 
-    template: str = key(_PATH, "template of the file")
+    template: str = key(PATH, "template of the file")
     mode: str = key(Choice(("0644", "0755")), "permission bits, as text", default="0644")
     stack: str | None = key(Text(NAME), "stack the template speaks of", default=None)
     vars: Mapping[str, Any] = key(_ANY, "values for the template", default_factory=dict)
@@ -334,12 +334,12 @@ class Sources:
         default=(),
     )
     packages: Mapping[str, tuple[str, ...]] = key(
-        MapOf(ListOf(_PATH), r"[A-Za-z0-9_-]+", "a cargo package name", "package"),
+        MapOf(ListOf(PATH), r"[A-Za-z0-9_-]+", "a cargo package name", "package"),
         "cargo package → files outside its own sources that compiling it reads",
         default_factory=dict,
     )
     values: Mapping[str, str] = key(
-        MapOf(_PATH, ENV_NAME, "letters, digits and `_`, not starting with a digit", "environment variable"),
+        MapOf(PATH, ENV_NAME, "letters, digits and `_`, not starting with a digit", "environment variable"),
         "environment variable → folder whose subfolders are the values it may have in targets and services",
         default_factory=dict,
     )
@@ -375,7 +375,7 @@ class Spec:
     version: int = key(Integer(1, 1), "version of the spec language: 1")
     project: str = key(Text(NAME, "lower case letters and digits, with single `-`, `_` or `.`"), "name of the project")
     workspace: str = key(Text(), "the folder being built, relative to the spec", default=".")
-    output: str = key(_PATH, "where rendered files go, below the workspace", default="docker")
+    output: str = key(PATH, "where rendered files go, below the workspace", default="docker")
     registry: str = key(_PREFIX, "prefix of image names", default="")
     templates: str | None = key(
         Text(), "folder of templates that come before the built-in ones, relative to the spec", default=None

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 TargetName = NewType("TargetName", str)
 
 VERSION_TAG = "{version}"
+KINDS_FILE = "kinds.yaml"
+"""In a folder of templates: the kinds of targets that its templates are for."""
 
 
 def at_version(tags: Iterable[str], version: str) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tasker_build.errors import Problem, SpecError, TemplateError
-from tasker_build.spec.names import lock_name
+from tasker_build.spec.names import KINDS_FILE, lock_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -83,6 +83,20 @@ def read_templates(folders: Sequence[Path]) -> Mapping[str, tuple[str, str]]:
             except UnicodeDecodeError as error:
                 raise TemplateError([Problem(code="T004", message=f"the template {shown} is not UTF-8")]) from error
     return texts
+
+
+def kind_files(folders: Sequence[Path]) -> tuple[tuple[str, bytes], ...]:
+    """Read the files of kinds in folders of templates, the built-in one first: (name for messages, content) of each.
+
+    Raises:
+        SpecError: one that cannot be read.
+    """
+    shown = {folder / KINDS_FILE: os.path.relpath(folder / KINDS_FILE) for folder in folders}
+    shown[folders[-1] / KINDS_FILE] = f"templates/{KINDS_FILE}"
+    try:
+        return tuple((shown[file], file.read_bytes()) for file in reversed(shown) if file.exists())
+    except OSError as error:
+        raise SpecError([Problem(code="S000", message=f"{error.filename}: {str(error.strerror).lower()}")]) from error
 
 
 def _templates_in(folder: str) -> Iterator[tuple[str, str]]:

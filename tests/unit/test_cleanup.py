@@ -6,7 +6,7 @@ import random
 
 from tasker_build.environments.cleanup import EVERYTHING, LEVELS, Kind, Thing, removals, word_to_type
 from tasker_build.environments.owned import Owned
-from tasker_build.spec.load import load
+from tests.conftest import load
 
 SPEC = b"""\
 version: 1

@@ -9,9 +9,9 @@ from tasker_build.dockerfile import parse, reaching
 from tasker_build.ecosystems.closure import Closure, make_closures
 from tasker_build.errors import SpecError
 from tasker_build.render import stamp_state, stamped
-from tasker_build.spec.load import load
 from tasker_build.spec.model import TargetName
 from tasker_build.tree import draw_tree
+from tests.conftest import load
 
 TWO = """\
 ARG BASE=debian

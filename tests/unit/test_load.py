@@ -10,9 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasker_build.errors import SpecError
-from tasker_build.spec.load import load
 from tasker_build.spec.model import TargetName, human_tags
-from tests.conftest import EIGHT_MISTAKES, HEAD, load_text, mistakes, places, problems_of
+from tests.conftest import EIGHT_MISTAKES, HEAD, load, load_text, mistakes, places, problems_of
 
 T = TargetName
 

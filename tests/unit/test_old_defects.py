@@ -77,7 +77,7 @@ def test_d01_programs_are_those_of_the_manifests(project: Project) -> None:
 
 def test_d02_queries_are_checked_without_a_database(project: Project) -> None:
     for name, target in project.spec.targets.items():
-        if "cargo" in target.ecosystems and target.makes is Makes.PROGRAMS:
+        if "cargo" in target.ecosystems and target.makes == Makes.PROGRAMS:
             assert target.build_env["SQLX_OFFLINE"] == "true"
             assert any("/.sqlx/" in f"/{file}" for file in files_of(project, name)), name
         assert "DATABASE_URL" not in dockerfiles(project)[str(name)]
@@ -224,7 +224,7 @@ def test_d21_the_compiler_cache_is_complete_or_absent() -> None:
 def test_d22_cook_and_build_are_told_the_same(project: Project) -> None:
     texts = dockerfiles(project)
     for name, target in project.spec.targets.items():
-        if "cargo" in target.selected and target.makes is Makes.PROGRAMS:
+        if "cargo" in target.selected and target.makes == Makes.PROGRAMS:
             flags = selection_flags(target.selected["cargo"])
             assert f"cargo chef cook {flags} --locked" in texts[target.from_["builder"]], name
             built = re.search(r"(cargo|maturin) build .*", texts[str(name)])
@@ -249,7 +249,7 @@ def test_d25_task_templates_are_in_the_images(project: Project) -> None:
     templates = {f"config/tasks/{path.name}" for path in (WORKSPACE / "config/tasks").glob("*.yaml")}
     assert len(templates) > 8
     for name, target in project.spec.targets.items():
-        if "cargo" in target.ecosystems and target.makes is Makes.PROGRAMS and target.command:
+        if "cargo" in target.ecosystems and target.makes == Makes.PROGRAMS and target.command:
             assert templates <= files_of(project, name), name
             # In what runs, and not only in what builds.
             last = dockerfiles(project)[str(name)].rpartition("\nFROM ")[2]

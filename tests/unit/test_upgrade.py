@@ -15,8 +15,8 @@ from tasker_build.plan import facts, planner
 from tasker_build.plan.facts import SCHEMA, Group
 from tasker_build.plan.words import Action, ReasonKind
 from tasker_build.project import Project
-from tasker_build.spec.kinds import KINDS
 from tasker_build.view.wording import evidence
+from tasker_build.work.language import language_here
 from tasker_build.work.planning import plan_project
 from tests.conftest import REPOSITORY
 from tests.fixtures import kinds
@@ -129,7 +129,7 @@ def test_what_built_in_kinds_render_changes_by_decision() -> None:
 
 def test_the_frozen_kinds_are_all_there_are() -> None:
     spec = Project.open([FIXTURES / "kinds/stacks.yaml"]).spec
-    assert {target.kind for target in spec.targets.values()} == set(KINDS)
+    assert {target.kind for target in spec.targets.values()} == set(language_here([FIXTURES / "kinds/stacks.yaml"]).kinds)
     builtin = {f"dockerfile/{path.name}" for path in (REPOSITORY / "templates/dockerfile").glob("*.Dockerfile.j2")}
     assert {target.template_name for target in spec.targets.values()} == builtin
 

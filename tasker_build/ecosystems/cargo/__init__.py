@@ -34,14 +34,14 @@ class CargoEcosystem(Ecosystem):
     def closure(self, asked: Asked, problems: list[Problem]) -> Closure:
         return closure_of(asked, asked.target.selections[self.name], problems)
 
-    def meaning(self, path: str, data: bytes) -> str:  # noqa: ARG002 - all of them are TOML
+    def meaning(self, path: str, data: bytes) -> str:
         return toml_meaning(data)
 
     def secrets(self, spec: Spec) -> Iterable[str]:
         return (CARGO_JOBS, *_sccache(spec).secrets)
 
     def tools(self, spec: Spec) -> Mapping[str, str]:
-        cooks = any(self.name in target.ecosystems and target.makes is Makes.DEPENDENCIES for target in spec.targets.values())
+        cooks = any(self.name in target.ecosystems and target.makes == Makes.DEPENDENCIES for target in spec.targets.values())
         return {"cargo-chef": f"crate:cargo-chef@{spec.toolchain.settings['cargo_chef']}"} if cooks else {}
 
     def offers(self, spec: Spec, model: Any) -> Mapping[str, Any]:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def closure_of(asked: Asked, selection: Cargo | None, problems: list[Problem]) -> Closure:
     """Compute the closure of one target."""
     target, plain, paths = asked.target, asked.plain, asked.paths
-    cooks = target.makes is Makes.DEPENDENCIES
+    cooks = target.makes == Makes.DEPENDENCIES
     if not cooks and selection is None:
         return plain
     cargo: CargoWorkspace | None = asked.model
