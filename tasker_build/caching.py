@@ -108,6 +108,17 @@ _INSTALLS: Mapping[str, Mapping[str, bool]] = {
     "pip": {"install": False, "download": False},
 }
 """Program → its words that install dependencies → whether they read what to install from files."""
+_LOCAL = {"cargo": frozenset({"--path"})}
+"""Program → flags with which it installs what lies there already."""
+_CHOOSING = {("cargo", "install"): frozenset({"--version", "--vers", "--rev", "--tag"})}
+"""Installations of programs whose newest version is taken unless a word has an `@`, or one of these flags is there."""
+_LOCKING = {
+    ("cargo", "install"): (
+        "--locked",
+        "`cargo install` without --locked takes newer dependencies than the program was released with",
+    )
+}
+"""Installations that are repeatable with a flag only, and why."""
 _PIP_VALUES = (
     *("-r", "--requirement", "-c", "--constraint", "-t", "--target", "-d", "--dest", "--prefix", "--root", "--root-user-action"),
     *("-i", "--index-url", "--extra-index-url", "--trusted-host", "--python-version", "--platform", "--progress-bar", "-e"),
@@ -126,7 +137,7 @@ def _reads_files(command: Command) -> bool | None:
         if command.flags & {"--no-index", "-e", "--editable"} or any(_is_local(word) for word in packages):
             return None
         return bool(command.flags & {"-r", "--requirement"})
-    if command.program == "cargo" and "--path" in command.flags:
+    if command.flags & _LOCAL.get(command.program, frozenset()):
         return None
     if command.program == "npm" and (command.flags & {"-g", "--global"} or len(verbs) > 1):
         return False
@@ -380,8 +391,8 @@ def _loose_downloads(instruction: Instruction) -> Iterator[str]:
             yield f"`{command.program} {verb}` installs whatever is newest that day: move the pinned base instead"
         elif command.program == "pip":
             yield from _loose_pip(command, verb)
-        elif command.program == "cargo" and verb == "install":
-            yield from _loose_cargo(command, operands[1:])
+        elif (command.program, verb) in _CHOOSING:
+            yield from _loose_programs(command, verb, operands[1:])
         elif command.program == "git" and verb == "clone" and not _CHOOSES.search(text):
             yield "`git clone` takes whatever the main branch is: name a commit"
 
@@ -394,14 +405,15 @@ def _loose_pip(command: Command, verb: str) -> Iterator[str]:
         yield f"`pip {verb}` takes whatever version of {', '.join(loose)} is newest that day: name one with `==`"
 
 
-def _loose_cargo(command: Command, packages: Sequence[str]) -> Iterator[str]:
-    if command.flags & {"--path"}:
+def _loose_programs(command: Command, verb: str, packages: Sequence[str]) -> Iterator[str]:
+    if command.flags & _LOCAL.get(command.program, frozenset()):
         return
-    pinned = any("@" in word for word in packages) or command.flags & {"--version", "--vers", "--rev", "--tag"}
+    pinned = any("@" in word for word in packages) or command.flags & _CHOOSING[command.program, verb]
     if not pinned:
-        yield "`cargo install` takes whatever version is newest that day: name one with `@`"
-    if "--locked" not in command.flags:
-        yield "`cargo install` without --locked takes newer dependencies than the program was released with"
+        yield f"`{command.program} {verb}` takes whatever version is newest that day: name one with `@`"
+    flag, why = _LOCKING.get((command.program, verb), ("", ""))
+    if flag and flag not in command.flags:
+        yield why
 
 
 def _moving_bases(chain: Chain) -> Iterator[Finding]:

@@ -75,23 +75,6 @@ def to_shell_text(value: Any) -> str:
     return f'"{text}"'
 
 
-def to_sql(value: Any) -> str:
-    """Write a text as an SQL literal.
-
-    Raises:
-        ValueError: NUL, which PostgreSQL text cannot hold.
-    """
-    text = str(value)
-    if "\0" in text:
-        raise ValueError("SQL text cannot hold NUL")
-    return ("E" if "\\" in text else "") + "'" + text.replace("\\", "\\\\").replace("'", "''") + "'"
-
-
-def to_identifier(value: Any) -> str:
-    """Write a name as a quoted SQL identifier."""
-    return '"' + str(value).replace('"', '""') + '"'
-
-
 def to_comment(value: Any) -> str:
     """Keep a text inside a one-line comment."""
     return " ".join(str(value).split())
@@ -102,8 +85,6 @@ FILTERS: Mapping[str, Callable[..., str]] = {
     "json": to_json,
     "sh": to_shell,
     "shtext": to_shell_text,
-    "sql": to_sql,
-    "sqlname": to_identifier,
     "yaml": to_yaml,
     "comment": to_comment,
 }

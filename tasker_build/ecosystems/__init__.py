@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from tasker_build.ecosystems.api import Ecosystem
 
-_OURS = {"cargo": "tasker_build.ecosystems.cargo"}
+_OURS = {"cargo": "tasker_build.ecosystems.cargo", "postgres": "tasker_build.ecosystems.postgres"}
 """Name → the module whose `ECOSYSTEM` it is."""
 _REGISTERED: dict[str, Ecosystem] = {}
 

@@ -42,6 +42,7 @@ class Ecosystem(Protocol):
         Raises:
             SpecError: manifests with mistakes.
         """
+        return None
 
     def closure(self, asked: Asked, problems: list[Problem]) -> Closure:
         """Say what one target needs of the workspace.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 import tomllib
@@ -159,6 +160,30 @@ def test_what_builds_knows_neither_project_nor_spec_nor_plan() -> None:
     assert {
         name: found for name, other in used.items() if (found := {o for o in other if {o, o.split(".")[0]} & forbidden})
     } == {}
+
+
+KNOW_ONE = {"cli.db", "cli.env", "environments", "registries.tools"}
+"""Rooms that still speak of PostgreSQL's own commands, or ask cargo what a crate is."""
+
+
+def test_only_ecosystems_know_one() -> None:
+    """Elsewhere cargo, Rust and PostgreSQL are words in tables and help texts: nothing is named after them."""
+    known = re.compile(r"cargo|(?<!t)rust|postgres", re.IGNORECASE)
+    found = {
+        f"{name}: {word}"
+        for name, tree in modules().items()
+        if name.split(".")[0] not in KNOW_ONE | {"ecosystems"} and name not in KNOW_ONE
+        for node in ast.walk(tree)
+        for word in names_in(node)
+        if known.search(word)
+    }
+    assert found == set()
+
+
+def names_in(node: ast.AST) -> set[str]:
+    if isinstance(node, ast.Compare):  # `kind == "cargo"` is knowledge, too
+        return {str(part.value) for part in (node.left, *node.comparators) if isinstance(part, ast.Constant)}
+    return {str(value) for key in ("id", "attr", "name", "arg", "module") if isinstance(value := getattr(node, key, None), str)}
 
 
 def test_each_module_says_what_it_is() -> None:

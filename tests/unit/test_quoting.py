@@ -11,7 +11,8 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasker_build.quoting import FILTERS, Flow, to_comment, to_identifier, to_json, to_shell, to_sql, to_yaml
+from tasker_build.ecosystems.postgres import ECOSYSTEM, to_identifier, to_sql
+from tasker_build.quoting import FILTERS, Flow, to_comment, to_json, to_shell, to_yaml
 
 TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]))
 NASTY = [
@@ -115,4 +116,4 @@ def test_json_is_one_line_and_read_back(value: object) -> None:
 @pytest.mark.parametrize("name", ["sh", "sql", "dockerfile"])
 def test_nul_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match="NUL"):
-        FILTERS[name]("a\0b")
+        {**FILTERS, **ECOSYSTEM.filters()}[name]("a\0b")
