@@ -189,6 +189,12 @@ CODES = _codes(
         "Keep one of the two: `target` for an image that is built here, `image` for one from elsewhere.",
     ),
     (
+        "S025",
+        "A tag holds a placeholder that stands for nothing: the image would have it in its name, and no registry takes that.",
+        'targets: {a: {template: t.j2, tags: ["{vresion}"]}}',
+        "Write `{version}`, or a tag without braces.",
+    ),
+    (
         "S030",
         "The selection matches no target.",
         "tasker-build plan nobody",
@@ -260,6 +266,24 @@ CODES = _codes(
         "A file of the templates folder cannot be used: it is a link out of the folder, or not UTF-8.",
         "templates/base.j2 -> /etc/motd",
         "Replace the link by a file; save the file as UTF-8.",
+    ),
+    (
+        "T005",
+        "A target has lines for a hook that its template does not have: they would be in no image.",
+        "hooks: {after_pakages: RUN true}   with   kind: rust-service",
+        "Use a hook that the message lists, or add it to a template of your own.",
+    ),
+    (
+        "T006",
+        "A template fills a block that the template it extends does not have: what the block holds would be in no file.",
+        '{% extends "dockerfile/rust-service.Dockerfile.j2" %}{% block instal %}…',
+        "Use a block that the message lists, or put a block of your own into one of them.",
+    ),
+    (
+        "T007",
+        "A template extends another one and writes outside of its blocks: that would be in no file.",
+        '{% extends "dockerfile/rust-service.Dockerfile.j2" %}\nRUN make',
+        "Move the lines into a block of the template that is extended.",
     ),
     (
         "T010",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import posixpath
 import re
@@ -10,9 +11,9 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import jinja2
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from tasker_build import compose
+from tasker_build.asked import Above, Asked, unknown_hooks, unprinted
 from tasker_build.environments.owned import Owned
 from tasker_build.errors import Problem, Span, TemplateError, nearest
 from tasker_build.quoting import FILTERS
@@ -85,7 +86,8 @@ class _Renderer:
         self.problems: list[Problem] = []
         self.digests: dict[str, str] = {}
         self.named: dict[str, list[str]] = {}  # template → those it names
-        self.environment = ImmutableSandboxedEnvironment(
+        self.environment = Asked(
+            templates,
             loader=jinja2.FunctionLoader(self._load),
             undefined=_Undefined,
             keep_trailing_newline=True,
@@ -133,11 +135,35 @@ class _Renderer:
             files[target.dockerfile] = file
             ignore = f"{target.dockerfile}.dockerignore"
             files[ignore] = stamped(ignore, self.closures[name].ignore_file(), "the closure of the target")
+        asked = {name: frozenset(keys) for name, keys in self.environment.keys.items()}
+        if not self.problems:
+            # A template that failed did not come to ask for all of its hooks.
+            self.problems += unknown_hooks(list(enabled.values()), self.environment.hooks)
+            self.problems += self._unprinted(sorted({name for row in included_by.values() for name in row}))
         if everything:
             files.update(self._other_files())
         if self.problems:
             raise TemplateError(self.problems)
-        return Tree(files=dict(sorted(files.items())), dockerfiles=dockerfiles, templates=used, included_by=included_by)
+        return Tree(
+            files=dict(sorted(files.items())), dockerfiles=dockerfiles, templates=used, included_by=included_by, asked=asked
+        )
+
+    def _unprinted(self, names: Iterable[str]) -> Iterator[Problem]:
+        for name in names:
+            if not (extended := self._extended(name)):
+                continue
+            blocks: set[str] = set()
+            above = extended
+            while above in self.templates:
+                blocks |= self.environment.get_template(above).blocks.keys()
+                above = self._extended(above)
+            place = functools.partial(self._span, self.templates[name].file)
+            yield from unprinted(self.environment.parse(self.templates[name].text), Above(extended, blocks), place)
+
+    def _extended(self, name: str) -> str:
+        """The template that one extends; "" where it extends none, or one whose name is computed."""
+        match = _EXTENDS.search(self.templates[name].text)
+        return self.environment.join_path(match[1], name) if match else ""
 
     def _other_files(self) -> Iterator[tuple[str, File]]:
         for stack in self.spec.stacks.values():
@@ -166,7 +192,8 @@ class _Renderer:
                 if name in self.templates and name not in found:
                     found[name] = above
                     if name not in self.named:
-                        self.named[name] = _NAMED.findall(self.templates[name].text)
+                        named = _NAMED.findall(self.templates[name].text)
+                        self.named[name] = [self.environment.join_path(part, name) for part in named]
                     todo += [(part, name) for part in self.named[name]]
         return found
 
@@ -302,7 +329,10 @@ class _Renderer:
                 trail.append((traceback.tb_frame.f_code.co_filename, traceback.tb_lineno))
             traceback = traceback.tb_next
         span = self._span(*trail[-1]) if trail else None
-        chain = " > ".join(f"{file}:{line}" for file, line in trail)
+        shown = [f"{file}:{line}" for file, line in trail]
+        if len(shown) > _LONGEST_WAY:
+            shown[_LONGEST_WAY - 1 : -1] = ["…"]
+        chain = " > ".join(shown)
         return Problem(
             code="T002",
             message=message,
@@ -330,6 +360,9 @@ def argument(role: str) -> str:
     return f"{role.upper()}_IMAGE"
 
 
+_LONGEST_WAY = 8
+"""Templates that a message names on the way to a mistake: those that call each other without end make thousands."""
+_EXTENDS = re.compile(r"{%[-+]?\s*extends\s+[\"']([^\"']+)[\"']\s*[-+]?%}")
 _NAMED = re.compile(r"{%-?\s*(?:include|extends|import|from)\s+[\"']([^\"']+)")
 _COMMENTS = {".sql": ("-- ", ""), ".md": ("<!-- ", " -->")}
 _DIRECTIVE = re.compile(r"#\s*(syntax|escape|check)\s*=")

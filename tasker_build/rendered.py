@@ -28,6 +28,8 @@ class Tree:
     dockerfiles: Mapping[TargetName, str]  # the text of each target's Dockerfile, its stamp included
     templates: Mapping[TargetName, Mapping[str, str]] = field(default_factory=dict)  # template → digest, per target
     included_by: Mapping[TargetName, Mapping[str, str]] = field(default_factory=dict)  # template → the one that asks for it
+    asked: Mapping[TargetName, frozenset[str]] = field(default_factory=dict)
+    """Keys of a target that Dockerfile templates asked for; known only to who rendered them."""
 
     def plain(self) -> tuple[Any, ...]:
         """The tree as tuples and dicts alone."""

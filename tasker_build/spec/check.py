@@ -9,6 +9,7 @@ from tasker_build.graph import build_graph, find_cycle
 from tasker_build.ignore import Ignore
 from tasker_build.spec.kinds import Makes
 from tasker_build.spec.model import Spec, Target, TargetName, human_tags, image_variable
+from tasker_build.spec.names import VERSION_TAG
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -74,6 +75,11 @@ def _check_target(spec: Spec, target: Target, written: Written, reader: Reader) 
     if "kind" not in target.at and "template" not in target.at:
         known = ", ".join(written.kinds)
         reader.add("S009", f"target `{target.name}` has neither a kind nor a template", target.span, f"kinds: {known}")
+    for i, tag in enumerate(target.tags):
+        left = tag.replace(VERSION_TAG, "")
+        if "{" in left or "}" in left:
+            place = target.at.get(f"tags.{i}", target.at.get("tags", target.span))
+            reader.add("S025", f"the tag `{tag}` has a placeholder for nothing", place, f"tags know `{VERSION_TAG}`")
     for role, name in target.from_.items():
         place = target.at[f"from.{role}"]
         if name in written.targets and name in written.bases:

@@ -79,6 +79,8 @@ def read_templates(folders: Sequence[Path]) -> Mapping[str, tuple[str, str]]:
                 raise TemplateError([Problem(code="T004", message=f"the template {shown} is a link out of its folder")])
             try:
                 with open(place, encoding="utf-8") as file:
+                    if name in texts:
+                        texts[f"built-in/{name}"] = texts[name]  # what the project's own template may extend
                     texts[name] = (file.read(), shown)
             except UnicodeDecodeError as error:
                 raise TemplateError([Problem(code="T004", message=f"the template {shown} is not UTF-8")]) from error

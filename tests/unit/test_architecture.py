@@ -29,7 +29,7 @@ RANK = {
             ["spec.language"],
             ["spec.check", "codes"],
             ["spec.load"],
-            ["quoting", "rendered", "shell", "workspace", "files"],
+            ["quoting", "rendered", "shell", "workspace", "files", "asked"],
             [
                 "duration",
                 "schedule",
@@ -118,7 +118,7 @@ def test_modules_run_without_a_circle() -> None:
     ("library", "doors"),
     [
         ("yaml", {"spec.nodes", "quoting"}),
-        ("jinja2", {"render", "compiled"}),
+        ("jinja2", {"render", "compiled", "asked"}),
         ("networkx", {"graph", "selector", "schedule", "view.graph"}),
         ("docker", {"engine.docker"}),
         ("click", {"cli"}),
@@ -140,6 +140,7 @@ def test_the_core_knows_no_clock_environment_or_process() -> None:
         "quoting",
         "compose",
         "render",
+        "asked",
         "finding",
         "shell",
         "chain",
