@@ -33,6 +33,7 @@ UNPINNED = "unpinned-download"
 MOVING_BASE = "moving-base"
 REPEATED = "repeated-step"
 UNDECLARED = "undeclared-argument"
+OLD_TIMES = "compared-times"
 LEVELS = {
     SOURCES_FIRST: Level.WARNING,
     COPY_ALL: Level.WARNING,
@@ -42,6 +43,7 @@ LEVELS = {
     MOVING_BASE: Level.WARNING,
     REPEATED: Level.ADVICE,
     UNDECLARED: Level.WARNING,
+    OLD_TIMES: Level.WARNING,
 }
 """Every check of this module. None of them is sure to make an image wrong, so none fails `check` by itself."""
 
@@ -79,6 +81,7 @@ def find(
         *_moving_bases(chain),
         *_repeated(chain, keys),
         *_undeclared(sources),
+        *_compared_times(chain),
     ]
     first: dict[tuple[str, int, str, str], Finding] = {}
     for finding in found:
@@ -502,6 +505,63 @@ def _undeclared(sources: Sequence[Source]) -> Iterator[Finding]:
                 message=f"no ARG declares `{name}`, which the spec gives {targets}: it reaches no step{hint}",
                 origin=place,
             )
+
+
+# Outputs that outlive their sources.
+
+_BY_TIME: Mapping[str, frozenset[str]] = {
+    "cargo": frozenset({"build", "b", "install", "test", "t", "check", "c", "clippy", "run", "r", "bench", "rustc", "doc"}),
+    **dict.fromkeys(("make", "gmake", "ninja", "msbuild", "ant"), frozenset()),
+    "cmake": frozenset({"--build"}),
+    "meson": frozenset({"compile"}),
+    "dotnet": frozenset({"build", "publish"}),
+    "mvn": frozenset({"compile", "package", "install", "verify"}),
+}
+"""Program → its words that make only what is older than its sources; none: it always does."""
+_NEWER = re.compile(r"(\[|\btest\b)[^\n;&|]*\s-[no]t\s|\bfind\b[^\n;|]*\s-newer")
+_BY_CONTENT = re.compile(r"\b(\w*sum|cmp|touch)\b|--checksum|checksum-freshness")
+_DOWNLOADS = re.compile(
+    r"(^|/)(\.cache|\.npm|\.m2|\.gradle|\.nuget|\.cargo|cargo|registry|git|apt|lists|s?ccache|go-build|pkg/mod|mod)(/|$)"
+)
+"""Folders of caches that hold what was fetched, or what is found again by its content."""
+
+
+def _compared_times(chain: Chain) -> Iterator[Finding]:
+    for place, instruction in chain.everything():
+        if instruction.keyword != "RUN" or not (kept := _kept_outputs(instruction)):
+            continue
+        text = script(instruction)
+        programs = [c.program for c in commands(instruction) if _compares(c)] or (["-nt"] if _NEWER.search(text) else [])
+        if not programs or _BY_CONTENT.search(text) or not any(chain.taken(at) for at in chain.copies(place.target, place.stage)):
+            continue
+        source = chain.sources[place.target]
+        yield Finding(
+            checker=OLD_TIMES,
+            level=LEVELS[OLD_TIMES],
+            path=source.path,
+            line=instruction.line,
+            message=(
+                f"`{programs[0]}` compares times, and its outputs are kept in `{kept}`: after an edit that is taken back,"
+                " a cached COPY brings the old file with its old time, which looks older than what was made of the edit."
+                f" Compare content: touch what differs from a list that `sha256sum` left in `{kept}` (docs/check.md)"
+            ),
+            origin=origin_of(source.origins, instruction),
+        )
+
+
+def _kept_outputs(instruction: Instruction) -> str:
+    """The folder of a cache mount that may hold outputs; "" if there is none."""
+    for mount in re.findall(r"--mount=(\S+)", split_flags(instruction.value)[0]):
+        options = dict(part.partition("=")[::2] for part in mount.split(","))
+        target = options.get("target") or options.get("dst") or options.get("destination") or ""
+        if options.get("type") == "cache" and not _DOWNLOADS.search(target):
+            return target
+    return ""
+
+
+def _compares(command: Command) -> bool:
+    verbs = _BY_TIME.get(command.program)
+    return verbs is not None and (not verbs or bool(verbs.intersection(command.words)))
 
 
 # The same work on different ground.

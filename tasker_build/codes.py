@@ -433,6 +433,12 @@ FINDINGS = _codes(
         "Name the image in `bases` and pin it: `tasker-build lock`.",
     ),
     (
+        "compared-times",
+        "A RUN keeps outputs in a cache mount and compares times: an edit that is taken back is missed.",
+        "RUN --mount=type=cache,target=/app/target cargo build",
+        "Touch the files whose content differs from a list of checksums that is kept beside the outputs.",
+    ),
+    (
         "undeclared-argument",
         "`args:` passes an argument that no ARG of the Dockerfile declares: it has no effect.",
         "args: {VERSION: 1.2}   without   ARG VERSION",

@@ -15,6 +15,7 @@ Only `cli` turns these into messages and exit codes. Any other exception is a bu
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import TYPE_CHECKING
@@ -65,19 +66,30 @@ class Problem:
 
     def draw(self) -> str:
         """Draw the problem as text, with the line and a caret below it where the place is known."""
-        lines = [f"error[{self.code}]: {self.message}"]
+        lines = [f"error[{self.code}]: {_lines(self.message)}"]
         if self.span is not None:
             lines += _draw_span(self.span, self.label)
-        lines += [f"   = {note}" for note in self.notes]
-        lines += [f"hint: {hint}" for hint in self.hints]
+        lines += [f"   = {_lines(note)}" for note in self.notes]
+        lines += [f"hint: {_lines(hint)}" for hint in self.hints]
         return "\n".join(lines)
+
+
+def shown(text: str) -> str:
+    """A path, or whatever else others wrote, so that it can be printed on one line whatever characters it has."""
+    text = text.encode("utf-8", "backslashreplace").decode()
+    return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def _lines(text: str) -> str:
+    """A text of several lines, none of which can be a command for the runner of a workflow."""
+    return "\n".join(re.sub(r"^(\s*)(::|##\[)", r"\1\\\2", shown(line)) for line in text.split("\n"))
 
 
 _WIDEST_LINE = 160
 
 
 def _draw_span(span: Span, label: str) -> list[str]:
-    lines = [f"  --> {span}"]
+    lines = [f"  --> {shown(str(span))}"]
     if not span.text:
         return lines
     source = "".join(c if c.isprintable() else " " for c in span.text.expandtabs(1))
@@ -104,7 +116,7 @@ class TaskerBuildError(Exception):
 
     def draw(self) -> str:
         """Draw the whole message for a person."""
-        return "\n".join([f"error: {self.message}", *(f"hint: {hint}" for hint in self.hints)])
+        return "\n".join([f"error: {_lines(self.message)}", *(f"hint: {_lines(hint)}" for hint in self.hints)])
 
 
 class UsageError(TaskerBuildError):

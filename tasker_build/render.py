@@ -350,9 +350,23 @@ class _Renderer:
 
 
 def _copy_words(sources: Sequence[str], destination: str) -> str:
-    """The words of a COPY; the JSON form where a blank would split one."""
+    """The words of a COPY; the JSON form if a blank would split one or a sign would say something."""
     words = [*sources, destination]
-    return json.dumps(words, ensure_ascii=False) if any(re.search(r"[\s\[]", word) for word in words) else " ".join(words)
+    if not any(re.search(r"[\s\[\]*?\\\"'$`]|^(-|#|!|<<)", word) for word in words):
+        return " ".join(words)
+    return json.dumps([*map(_source, sources), _expanded(destination)], ensure_ascii=False)
+
+
+def _source(path: str) -> str:
+    """A path as a source of COPY: it is a pattern, in which variables are expanded; one that starts with `<<` is a file below."""
+    pattern = re.sub(r"[*?\\]", r"[\\\g<0>]", path.replace("[", "[[]"))
+    pattern = re.sub(r"^!", "[!]", pattern)  # a client that sends a folder would take it for an exception
+    return ("./" if path.startswith("<<") else "") + _expanded(pattern)
+
+
+def _expanded(word: str) -> str:
+    """A word that is itself after BuildKit has expanded variables and taken quotes away."""
+    return re.sub(r"[\\\"'$]", r"\\\g<0>", word)
 
 
 def argument(role: str) -> str:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from tasker_build.errors import BuildError, Problem, RefusedError, Span, SpecError
 from tasker_build.files.entry import Entry
+from tasker_build.files.read import NotAFileError, read_file
 from tasker_build.files.walk import Walk, special, unreadable
 from tasker_build.filestate import FileState
 from tasker_build.ignore import ALWAYS, Ignore
@@ -73,7 +74,9 @@ class Workspace:
         """
         if path not in self._bytes:
             try:
-                data = _bytes_of(self._prefix + path, path)
+                data = read_file(self._prefix + path)
+            except NotAFileError as error:
+                raise special(path) from error
             except OSError as error:
                 raise unreadable(path, error) from error
             entry = self._entries.get(path)
@@ -200,13 +203,6 @@ def _open(path: str) -> int | None:
         if error.errno == errno.ELOOP:
             return None
         raise
-
-
-def _bytes_of(full: str, path: str) -> bytes:
-    with open(os.open(full, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb") as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise special(path)
-        return file.read()
 
 
 def _target(path: str, target: str) -> str:

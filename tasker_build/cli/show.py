@@ -7,9 +7,8 @@ from pathlib import Path
 import click
 
 from tasker_build.cli.answer import format_option
-from tasker_build.errors import Exit
+from tasker_build.errors import Exit, shown
 from tasker_build.plan.saved import dump
-from tasker_build.plan.words import shown
 from tasker_build.view.plan import plan_text, step_data
 from tasker_build.work.planning import read_plan
 

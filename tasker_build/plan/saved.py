@@ -13,10 +13,10 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from tasker_build import __version__
-from tasker_build.errors import RefusedError
+from tasker_build.errors import RefusedError, shown
 from tasker_build.plan.changes import Quoted
 from tasker_build.plan.facts import SCHEMA, Group
-from tasker_build.plan.words import Action, Plan, Reason, ReasonKind, Step, shown
+from tasker_build.plan.words import Action, Plan, Reason, ReasonKind, Step
 from tasker_build.spec.names import TargetName
 
 if TYPE_CHECKING:

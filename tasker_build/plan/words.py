@@ -122,9 +122,3 @@ UNCOMMITTED = " + uncommitted changes"
 def short_id(image_id: str) -> str:
     """The part of an image id that people compare."""
     return image_id.removeprefix("sha256:")[:12]
-
-
-def shown(text: str) -> str:
-    """A path, or whatever else others wrote, so that it can be printed on one line whatever characters it has."""
-    text = text.encode("utf-8", "backslashreplace").decode()
-    return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)

@@ -11,6 +11,7 @@ import json
 import os
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
+from tasker_build.files.read import read_text
 from tasker_build.plan.facts import Fact, Group
 from tasker_build.plan.history import BuildRecord, BuiltImage
 
@@ -58,7 +59,7 @@ def read_target(path: Path) -> tuple[str, TargetRecords]:
     Raises:
         UNREADABLE: it is not there, or is damaged.
     """
-    value: Any = json.loads(path.read_text())
+    value: Any = json.loads(read_text(path))
     builds = {row["fingerprint"]: _record(row) for row in value["builds"]}
     return str(value["target"]), TargetRecords(builds, str(value.get("failed", "")))
 
@@ -78,7 +79,7 @@ def index_row(name: str, records: TargetRecords, file: _State) -> IndexRow:
 def read_index(path: Path) -> Index:
     """The index as it was written; empty when there is none, or none that can be read."""
     try:
-        value: Any = json.loads(path.read_text())
+        value: Any = json.loads(read_text(path))
         return {str(file): _index_row(row) for file, row in value["files"].items()} if value["version"] == _VERSION else {}
     except UNREADABLE:
         return {}

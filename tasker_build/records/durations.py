@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from tasker_build.files.read import read_text
 from tasker_build.spec.names import TargetName
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ def durations(records: Records) -> Mapping[str, float]:
     seconds: dict[str, list[float]] = {}
     for path in sorted(records.folder.glob("runs/*/summary.json"), reverse=True):  # newest first: folders are named by time
         try:
-            results: Any = json.loads(path.read_text())["results"]
+            results: Any = json.loads(read_text(path))["results"]
             # A build that found every step cached says how fast a cache is, not how long the work takes.
             rows = [(str(row["target"]), float(row["seconds"])) for row in results if "seconds" in row and row.get("run", 1)]
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):

@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from tasker_build.files.read import read_text
 from tasker_build.workspace import write_file
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ class LocalBases:
     def read(cls, records: Records) -> LocalBases:
         """Read what is known; what cannot be read is as if it were not there."""
         try:
-            rows: Any = json.loads((records.folder / "local-bases.json").read_text())["bases"]
+            rows: Any = json.loads(read_text(records.folder / "local-bases.json"))["bases"]
             return cls(records, {str(name): (str(row["reference"]), str(row["layers"])) for name, row in rows.items()})
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return cls(records)

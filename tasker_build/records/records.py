@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tasker_build.files.read import read_text
 from tasker_build.plan.history import BuildRecord, History
 from tasker_build.records.builds import (
     UNREADABLE,
@@ -166,12 +167,12 @@ class Records:
             return
         for name in names:
             with suppress(OSError, ValueError, RecursionError):
-                yield name, json.loads((self.folder / "runs" / name / "summary.json").read_text())
+                yield name, json.loads(read_text(self.folder / "runs" / name / "summary.json"))
 
     def rendered(self) -> frozenset[str]:
         """Paths this checkout's last render wrote; only these may ever be deleted."""
         try:
-            value: Any = json.loads((self.folder / "rendered.json").read_text())
+            value: Any = json.loads(read_text(self.folder / "rendered.json"))
         except (OSError, ValueError, RecursionError):
             return frozenset()
         names = value if isinstance(value, list) else []

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tasker_build.errors import Problem, SpecError, TemplateError
+from tasker_build.files.read import read_file
 from tasker_build.spec.names import KINDS_FILE, lock_name
 
 if TYPE_CHECKING:
@@ -24,9 +25,7 @@ def read_sources(files: Sequence[Path]) -> tuple[tuple[str, bytes], ...]:
     sources: list[tuple[str, bytes]] = []
     for file in files:
         try:
-            if file.exists() and not file.is_file():
-                raise _unreadable(file, "is not a file")
-            sources.append((str(file), file.read_bytes()))
+            sources.append((str(file), read_file(file)))
         except OSError as error:
             raise _unreadable(file, str(error.strerror).lower()) from error
     return tuple(sources)
@@ -45,7 +44,7 @@ def read_lock_beside(spec_file: Path) -> bytes | None:
     """
     file = lock_beside(spec_file)
     try:
-        return file.read_bytes()
+        return read_file(file)
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -78,12 +77,16 @@ def read_templates(folders: Sequence[Path]) -> Mapping[str, tuple[str, str]]:
             if os.path.islink(place) and not Path(place).resolve().is_relative_to(folder.resolve()):
                 raise TemplateError([Problem(code="T004", message=f"the template {shown} is a link out of its folder")])
             try:
-                with open(place, encoding="utf-8") as file:
-                    if name in texts:
-                        texts[f"built-in/{name}"] = texts[name]  # what the project's own template may extend
-                    texts[name] = (file.read(), shown)
+                # As BuildKit reads a Dockerfile: a byte order mark says nothing, and neither do the ends of lines.
+                text = read_file(place).decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
+            except OSError as error:
+                message = f"the template {shown} cannot be read: {str(error.strerror).lower()}"
+                raise TemplateError([Problem(code="T004", message=message)]) from error
             except UnicodeDecodeError as error:
                 raise TemplateError([Problem(code="T004", message=f"the template {shown} is not UTF-8")]) from error
+            if name in texts:
+                texts[f"built-in/{name}"] = texts[name]  # what the project's own template may extend
+            texts[name] = (text, shown)
     return texts
 
 
@@ -96,7 +99,7 @@ def kind_files(folders: Sequence[Path]) -> tuple[tuple[str, bytes], ...]:
     shown = {folder / KINDS_FILE: os.path.relpath(folder / KINDS_FILE) for folder in folders}
     shown[folders[-1] / KINDS_FILE] = f"templates/{KINDS_FILE}"
     try:
-        return tuple((shown[file], file.read_bytes()) for file in reversed(shown) if file.exists())
+        return tuple((shown[file], read_file(file)) for file in reversed(shown) if file.exists())
     except OSError as error:
         raise SpecError([Problem(code="S000", message=f"{error.filename}: {str(error.strerror).lower()}")]) from error
 

@@ -7,11 +7,11 @@ from collections import defaultdict
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from tasker_build.errors import ProblemsError
+from tasker_build.errors import ProblemsError, shown
 from tasker_build.finding import Level
 from tasker_build.plan.changes import TemplateChange
 from tasker_build.plan.facts import Difference
-from tasker_build.plan.words import Action, ReasonKind, shown
+from tasker_build.plan.words import Action, ReasonKind
 from tasker_build.render import is_stamp
 from tasker_build.view.plan import totals
 from tasker_build.view.progress import seconds_text

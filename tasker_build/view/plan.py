@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tasker_build.plan.words import Action, Plan, Step, shown
+from tasker_build.errors import shown
+from tasker_build.plan.words import Action, Plan, Step
 from tasker_build.view.document import document
 
 if TYPE_CHECKING:

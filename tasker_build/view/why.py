@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+from tasker_build.errors import shown
 from tasker_build.plan.judge import wrong_guesses
-from tasker_build.plan.words import UNCOMMITTED, Action, ReasonKind, short_id, shown
+from tasker_build.plan.words import UNCOMMITTED, Action, ReasonKind, short_id
 from tasker_build.view import wording
 from tasker_build.view.document import document, revision_data
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from tasker_build.errors import shown
 from tasker_build.plan.changes import (
     Absence,
     Age,
@@ -21,7 +22,7 @@ from tasker_build.plan.changes import (
 )
 from tasker_build.plan.facts import Difference, Group
 from tasker_build.plan.origin import Verdict
-from tasker_build.plan.words import ReasonKind, short_id, shown
+from tasker_build.plan.words import ReasonKind, short_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

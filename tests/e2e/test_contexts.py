@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 from typing import TYPE_CHECKING
@@ -178,3 +179,44 @@ def test_a_file_arrives_whatever_its_name_is(files: TestSpace, name: str) -> Non
     files.apply()
     assert "odd" in files.content("app", "/odd")
     assert files.stale() == {}
+
+
+ODD = [
+    "pages/[id]/p",
+    "pages/[slug]",
+    "r$x/$id",
+    "we*ird",
+    "qu?e",
+    "back\\slash",
+    'dq"x',
+    "q'd",
+    "--flag",
+    "-d",
+    "#h",
+    "!b",
+    "ü ö",
+    "<<EOF",
+    "{x}",
+]
+
+
+def test_files_and_folders_whose_names_are_signs_are_copied_both_ways(files: TestSpace) -> None:
+    """By the copy list that templates get; names with a backslash lie in a folder, for no `context` can say them."""
+    for path in ODD:
+        files.write(f"{files.project}/{path if chr(92) not in path else 'in/' + path}", path)
+    named = json.dumps([path.split("/")[0] if path.startswith(("pages", "r$")) else path for path in ODD if "\\" not in path])
+    spec = (files.folder / "stacks.yaml").read_text().replace("[src, one/deep]", f"{named[:-1]}, in]")
+    files.write("stacks.yaml", spec.replace('"pages", "pages"', '"pages/[id]", "pages/[slug]"'))
+    files.write(
+        "tpl/app.j2",
+        "ARG SYSTEM_IMAGE={{ images[0][1] }}\nFROM {{ image('system') }}\nWORKDIR /out\n"
+        "{% for words in copies(closure.runtime) %}\nCOPY {{ words }}\n{% endfor %}\n"
+        "RUN find . -type f | sort > /seen; date +%s%N > /when\n",
+    )
+    assert files.run("render").returncode == 0
+    files.apply()
+    made = image_of(files)
+    expected = sorted(f"./{path if chr(92) not in path else 'in/' + path}" for path in ODD)
+    assert sorted(made[0].splitlines()) == expected
+    assert steps_run(composed(files)) == []
+    assert image_of(files) == made

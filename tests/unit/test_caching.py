@@ -540,3 +540,48 @@ def test_many_targets_are_counted() -> None:
 )
 def test_commands_of_a_step(run: str, expected: list[str]) -> None:
     assert [command.program for command in commands(parse(f"{BASE}RUN {run}\n").instructions[1])] == expected
+
+
+# Outputs that outlive their sources.
+
+COPIED = BASE + "WORKDIR /app\nCOPY src/ src/\n"
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        "--mount=type=cache,target=/app/target cargo build --release",
+        "--mount=type=cache,id=x,target=target,sharing=locked cd /app && cargo +nightly install --path .",
+        "--mount=type=cache,dst=/out make -j4 all",
+        "--mount=type=cache,target=/root/.cargo/registry --mount=type=cache,target=/build cmake --build /build",
+        "--mount=type=cache,target=/o if [ src/a.rs -nt /o/a ]; then cp src/a.rs /o/a; fi",
+        "--mount=type=cache,target=/o find src -newer /o/stamp -exec cp {} /o/ ;",
+        "--mount=target=/o,type=cache ninja -C /o",
+    ],
+)
+def test_outputs_that_are_kept_and_compared_by_time_are_found(run: str) -> None:
+    found = [row for row in look(f"{COPIED}RUN {run}\n") if row.checker == "compared-times"]
+    assert [(row.line, row.level) for row in found] == [(4, Level.WARNING)]
+    assert "sha256sum" in found[0].message
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        "cargo build --release",
+        "--mount=type=cache,target=/usr/local/cargo/registry cargo build --locked",
+        "--mount=type=cache,target=/root/.cache/go-build go build ./...",
+        "--mount=type=cache,target=/opt/sccache cargo build",
+        "--mount=type=cache,target=/app/target sha256sum src/* > /tmp/now && cargo build",
+        "--mount=type=cache,target=/app/target find src -exec touch {} + && cargo build",
+        "--mount=type=cache,target=/app/target cargo fetch",
+        "--mount=type=cache,target=/var/cache/apt apt-get install -y make",
+        "--mount=type=bind,source=src,target=/s make",
+    ],
+)
+def test_what_compares_content_or_keeps_no_outputs_is_left_alone(run: str) -> None:
+    assert not [row for row in look(f"{COPIED}RUN {run}\n") if row.checker == "compared-times"]
+
+
+def test_outputs_of_what_no_context_brings_are_left_alone() -> None:
+    assert not [row for row in look(f"{BASE}RUN --mount=type=cache,target=/o make\n") if row.checker == "compared-times"]
