@@ -182,9 +182,12 @@ def _closure(
 ) -> Closure:
     context = [posixpath.normpath(path) for path in target.context]
     for i, path in enumerate(context):
-        if not below(paths, path) and path not in folders:
+        # Git keeps no empty folders: beside submodules, one is what a clone has of a submodule that was not checked out.
+        is_submodule = path in folders and ".gitmodules" in paths
+        if not below(paths, path) and (path not in folders or is_submodule):
             place = target.at.get(f"context.{i}", target.span)
             hint = "paths start at the workspace folder; what `sources.ignore` matches does not count"
+            hint = f"a submodule? run: git submodule update --init {path}" if is_submodule else hint
             problems.append(Problem(code="W004", message=f"nothing in the workspace at `{path}`", span=place, hints=(hint,)))
     plain = Closure(runtime=tuple(sorted(context)), ignore=ignore)
     if not target.ecosystems:
