@@ -349,7 +349,7 @@ CODES = _codes(
         "W012",
         "A link leads out of the closure of a target: the build would not have what it leads to.",
         "app/data -> ../shared/data",
-        "Add what it leads to to the target's `context`, or replace the link by a file.",
+        "Add what it leads to to `context`, for a package to its `sources.packages`, or ignore the link.",
     ),
     (
         "W013",
@@ -380,6 +380,12 @@ CODES = _codes(
         "A .dockerignore that should count is not there, or has a pattern that BuildKit would refuse or misread.",
         "targets: {web: {template: t.j2, context: [web], dockerignore: [nowhere]}}",
         "Name a folder of the workspace that has one, or correct the pattern.",
+    ),
+    (
+        "W021",
+        "`context` names a link to a folder. COPY follows such a link: not the link arrives, but what the folder holds.",
+        "context: [current]   where   current -> releases/7",
+        "Name the folder itself, or a folder that holds the link: in a folder it stays a link.",
     ),
     (
         "L001",

@@ -55,6 +55,7 @@ class Outline(NamedTuple):
     files: tuple[int, ...]  # start, stop, start, stop … in the sorted paths of the workspace
     meanings: Mapping[str, str]  # of files whose layout does not count: path → digest of what they say
     secrets: tuple[tuple[str, bool, str], ...]  # those that the spec asks for: id, required, version
+    named: tuple[str, ...]  # what `context` names that is no folder
 
     def paths(self, paths: Sequence[str]) -> Iterator[str]:
         """The files of the context out of all of the workspace's."""

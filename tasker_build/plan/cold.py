@@ -150,6 +150,7 @@ class Cold:
             files=runs(places[path] for path in context),
             meanings=meanings_of(self.spec, target, manifests, self.workspace.read),
             secrets=facts.stated_secrets(target),
+            named=tuple(path for path in closure.runtime if path in places),
         )
 
     @property

@@ -71,27 +71,30 @@ class Warm:
 
     def _rows(self, outline: Outline, parents: Mapping[TargetName, Wanted]) -> Iterator[Row]:
         entries = self.workspace.entries(outline.paths(self.workspace.paths))
-        _refuse_loose_links(outline.name, entries)
+        _refuse_loose_links(outline.name, entries, outline.named)
         return outline.rows(entries, parents, self.secrets)
 
     def _filled(self, outline: Outline, facts: Facts) -> Wanted:
         return outline.wanted(facts, at_version(outline.tags, self.version))
 
 
-def _refuse_loose_links(name: TargetName, entries: Sequence[Entry]) -> None:
+def _refuse_loose_links(name: TargetName, entries: Sequence[Entry], named: Sequence[str]) -> None:
     """A link that lands outside the closure would dangle in the image."""
     links = [(entry.path, entry.link) for entry in entries if entry.link is not None]
     if not links:
         return
     paths = sorted(entry.path for entry in entries)
-    problems = [
-        Problem(
-            code="W012",
-            message=f"the link `{path}` leads out of the closure of `{name}`: to {link}",
-            hints=("add what it leads to to the target's context, or replace the link by a file",),
-        )
-        for path, link in links
-        if not below(paths, posixpath.normpath(posixpath.join(posixpath.dirname(path), link)))
-    ]
+    problems: list[Problem] = []
+    for path, link in links:
+        landing = posixpath.normpath(posixpath.join(posixpath.dirname(path), link))
+        there = below(paths, landing)
+        if not there:
+            message = f"the link `{path}` leads out of the closure of `{name}`: to {link}"
+            hint = f"add `{landing}` to the target's `context` (for a package, to its `sources.packages`), or ignore the link"
+            problems.append(Problem(code="W012", message=message, hints=(hint,)))
+        elif path in named and landing not in there:
+            message = f"`context` of `{name}` names the link `{path}`; COPY follows it and spreads what is in `{landing}`"
+            hint = f"name `{landing}` instead, or a folder that holds the link: in a folder it stays a link"
+            problems.append(Problem(code="W021", message=message, hints=(hint,)))
     if problems:
         raise SpecError(problems)

@@ -103,3 +103,28 @@ def test_no_message_prints_a_name_raw(name: str, drawn: str) -> None:
         assert drawn in text
         assert all(line.isprintable() for line in text.split("\n"))
         assert not any(line.lstrip().startswith(("::", "##[")) for line in text.split("\n"))
+
+
+@pytest.mark.parametrize(
+    ("link", "target", "context", "codes"),
+    [
+        ("current", "lib", "[lib, current]", ["W021"]),
+        ("a/deep/current", "../../lib/sub", "[lib, a/deep/current]", ["W021"]),
+        ("current", "lib/a.txt", "[lib, current]", []),
+        ("a/current", "../lib", "[lib, a]", []),
+        ("a/current", "../other", "[lib, a]", ["W012"]),
+        ("current", "other", "[lib, current]", ["W012"]),
+    ],
+)
+def test_a_link_arrives_as_a_link_or_is_told(tmp_path: Path, link: str, target: str, context: str, codes: list[str]) -> None:
+    root = write_files(tmp_path / "checkout", FILES | {"work/lib/sub/x": "", f"work/{link}": ""})
+    (root / "work" / link).unlink()
+    (root / "work" / link).symlink_to(target)
+    spec = (root / "stacks.yaml").read_text()
+    (root / "stacks.yaml").write_text(spec.replace("[lib]", context))
+    if not codes:
+        assert Project.open([root / "stacks.yaml"]).wanted
+        return
+    problems = problems_of(lambda: Project.open([root / "stacks.yaml"]).wanted)
+    assert [problem.code for problem in problems] == codes
+    assert link in problems[0].message
