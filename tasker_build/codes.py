@@ -292,6 +292,18 @@ CODES = _codes(
         "Correct the template that renders it. BuildKit would refuse the file, too.",
     ),
     (
+        "T011",
+        "A Dockerfile takes a file or folder from the context that the target does not send: the build would fail there.",
+        "COPY config/ /app/config/   without   context: [config]",
+        "Add the path to the `context` of the target, or correct it at the line of the template or hook that the message names.",
+    ),
+    (
+        "T012",
+        "A Dockerfile takes files from a stage that is not there: the build would fail there.",
+        "FROM rust AS builder\n…\nCOPY --from=bulider /out /app",
+        "Name an earlier stage of the file, or an image.",
+    ),
+    (
         "W001",
         "A Cargo manifest or its workspace cannot be understood.",
         '[package]\nname = "unclosed',

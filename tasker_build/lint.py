@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tasker_build import caching
-from tasker_build.chain import Origin, Source
+from tasker_build.chain import Source
 from tasker_build.compose import named_context
 from tasker_build.engine.docker import DockerEngine
 from tasker_build.engine.programs import Done, ask, buildx, compose, tied
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tasker_build.project import Project
-    from tasker_build.spec.model import Target, TargetName
+    from tasker_build.spec.model import Target
 
 HADOLINT_IGNORED = ("DL3008",)
 """Versions of apt packages are not pinned: a pinned base decides them, and Debian removes superseded versions."""
@@ -69,7 +69,7 @@ def sources_of(project: Project) -> list[Source]:
             args=project.spec.targets[name].args,
             places=_argument_places(project.spec.targets[name]),
             files=project.closures[name].files(project.workspace.paths),
-            origins=tuple(_origins(project, name)),
+            origins=project.origins(name),
         )
         for name in project.order
     ]
@@ -77,16 +77,6 @@ def sources_of(project: Project) -> list[Source]:
 
 def _argument_places(target: Target) -> dict[str, str]:
     return {name: str(target.at.get(f"args.{name}", target.span)) for name in target.args}
-
-
-def _origins(project: Project, name: TargetName) -> Iterator[Origin]:
-    """Texts that a target's Dockerfile is made from: its template, those it takes parts from, and its hooks."""
-    target = project.spec.targets[name]
-    own = target.template_name
-    for template in (own, *sorted(set(project.images_tree.templates[name]) - {own})):
-        yield Origin(project.templates[template].file, project.templates[template].text)
-    for hook, lines in target.hooks.items():
-        yield Origin(f"hook `{hook}`, {target.at.get(f'hooks.{hook}', target.span)}", lines, numbered=False)
 
 
 def hadolint(project: Project) -> Result:

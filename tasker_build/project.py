@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from tasker_build.chain import Origin
     from tasker_build.context import ContextPart
     from tasker_build.dockerfile import Dockerfile, Piece
     from tasker_build.ecosystems.closure import Closure
@@ -202,6 +203,10 @@ class Project:
     def references(self) -> Mapping[str, TargetName]:
         """Image reference in rendered files → the target it names."""
         return self._cold.references
+
+    def origins(self, name: TargetName) -> tuple[Origin, ...]:
+        """The texts that a target's Dockerfile is made from."""
+        return self._cold.origins(name)
 
     def parents(self, name: TargetName) -> tuple[TargetName, ...]:
         """The targets a target is built from, sorted."""

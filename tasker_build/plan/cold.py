@@ -13,8 +13,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tasker_build import dockerfile
+from tasker_build.chain import Origin
+from tasker_build.check.sent import Sent, problems
 from tasker_build.compiled import TemplateCache
 from tasker_build.ecosystems.closure import make_closures, meanings_of, scan_all
+from tasker_build.errors import TemplateError
 from tasker_build.graph import build_graph, build_order
 from tasker_build.outline import Outline, runs
 from tasker_build.plan import facts
@@ -24,11 +27,11 @@ from tasker_build.spec.load import load
 from tasker_build.spec.lock import Lock, pinned, read_lock
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from tasker_build.dockerfile import Dockerfile
     from tasker_build.ecosystems.closure import Closure
-    from tasker_build.errors import Span
+    from tasker_build.errors import Problem, Span
     from tasker_build.graph import Graph
     from tasker_build.rendered import Tree
     from tasker_build.spec.language import KindFiles
@@ -121,10 +124,38 @@ class Cold:
 
     @functools.cached_property
     def outlines(self) -> tuple[Outline, ...]:
-        """Every enabled target as it is known before contents of files are, in build order."""
+        """Every enabled target as it is known before contents of files are, in build order.
+
+        Raises:
+            TemplateError: a Dockerfile takes what is not sent, or from a stage that is not there.
+        """
+        if wrong := [problem for name in self.order for problem in self._missing(name)]:
+            raise TemplateError(wrong)
         places = {path: i for i, path in enumerate(self.workspace.paths)}
         keys = SpecKeys(self.spec)
         return tuple(self._outline(self.spec.targets[name], places, keys) for name in self.order)
+
+    def sent(self, name: TargetName) -> Sent:
+        """What the build of a target gets of the workspace."""
+        closure, paths = self.closures[name], self.workspace.paths
+        folders = closure.folders(tuple(entry.path for entry in self.workspace.walk.marked))
+        return Sent(files=closure.files(paths), folders=folders, workspace=paths)
+
+    def origins(self, name: TargetName) -> tuple[Origin, ...]:
+        """The texts that a target's Dockerfile is made from: its template, those it takes parts from, and its hooks."""
+        target = self.spec.targets[name]
+        own = target.template_name
+        names = (own, *sorted(set(self.images_tree.templates[name]) - {own}))
+        templates = [Origin(self.templates[name].file, self.templates[name].text) for name in names]
+        places = {hook: target.at.get(f"hooks.{hook}", target.span) for hook in target.hooks}
+        hooks = [Origin(f"hook `{hook}`, {places[hook]}", lines, numbered=False) for hook, lines in target.hooks.items()]
+        return (*templates, *hooks)
+
+    def _missing(self, name: TargetName) -> Iterator[Problem]:
+        target = self.spec.targets[name]
+        file = dockerfile.reaching(self.dockerfiles[name], target.stage)
+        images = {*self.references, *self.spec.bases.values()}
+        yield from problems(file, f"{self.spec.output}/{target.dockerfile}", self.sent(name), self.origins(name), images)
 
     def _outline(self, target: Target, places: Mapping[str, int], keys: SpecKeys) -> Outline:
         name = target.name

@@ -1,0 +1,1 @@
+"""What is known to be wrong or weak before anything is built."""
