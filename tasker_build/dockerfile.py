@@ -10,11 +10,11 @@ from __future__ import annotations
 import functools
 import json
 import re
-import shlex
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from tasker_build.errors import Problem, Span, TemplateError
+from tasker_build.expansion import ExpansionError, expand, names_in, split_words
 from tasker_build.spec.names import slug
 
 if TYPE_CHECKING:
@@ -81,18 +81,35 @@ class Dockerfile:
         raise KeyError(name)
 
 
-_HEREDOC = re.compile(r"(?<!\S)\d*<<(-?)(['\"]?)([A-Za-z_][A-Za-z0-9_.]*)\2(?=[\s>|;&)]|$)")
+_HEREDOC = re.compile(r"(?<!\S)\d*<<(-?)(['\"]?)([^\s<>|;&()'\"\\$`]+)\2(?=[\s>|;&)]|$)")
 _QUOTED = re.compile(r"(?<!<<)(?<!<<-)(\"(?:\\.|[^\"\\])*\"|'[^']*')")
 _CONTINUED = re.compile(r"(?:(?<=[^\\])|^)\\[ \t]*$")
 _DIRECTIVE = re.compile(r"#\s*(syntax|escape|check)\s*=\s*(.+?)\s*$", re.IGNORECASE)
 
 
-def parse(text: str, file: str = "Dockerfile") -> Dockerfile:
-    """Parse a Dockerfile; `file` is its name in messages.
+PREDEFINED = ("TARGETPLATFORM", "TARGETOS", "TARGETARCH", "TARGETVARIANT")
+"""Arguments that BuildKit gives each file; those of the building machine are only known there."""
+
+
+def platform_args(platform: str) -> Mapping[str, str]:
+    """The values of `PREDEFINED` for a platform: os/architecture[/variant]."""
+    system, architecture, variant = [*platform.split("/"), "", ""][:3]
+    return dict(zip(PREDEFINED, (platform, system, architecture, variant), strict=True))
+
+
+def parse(text: str, file: str = "Dockerfile", args: Mapping[str, str] | None = None) -> Dockerfile:
+    """Parse a Dockerfile.
+
+    Args:
+        text: the file.
+        file: its name in messages.
+        args: build arguments, for what the images of its stages are; predefined ones count without being declared.
 
     Raises:
         TemplateError: it has no stage, an unfinished heredoc, or an escape directive we do not follow.
     """
+    given = args or {}
+    predefined = {name: value for name, value in given.items() if name in PREDEFINED}
     directives, below = _directives(text, file)
     instructions = tuple(_instructions(text, file, below))
     globals_: dict[str, str | None] = {}
@@ -100,13 +117,13 @@ def parse(text: str, file: str = "Dockerfile") -> Dockerfile:
     bodies: list[list[Instruction]] = []
     for instruction in instructions:
         if instruction.keyword == "FROM":
-            stages.append(_stage(instruction, globals_, file))
+            stages.append(_stage(instruction, {**predefined, **globals_}, file))
             bodies.append([])
         elif stages:
             bodies[-1].append(instruction)
         elif instruction.keyword == "ARG":
             for name, value in _args(instruction, file):
-                globals_[name] = None if value is None else expand(value, globals_)
+                globals_[name] = given.get(name, _expanded(value, {**predefined, **globals_}, file, instruction.line))
         else:
             raise _broken(f"{instruction.keyword} before the first FROM", file, instruction.line)
     if not stages:
@@ -180,28 +197,22 @@ def _args(instruction: Instruction, file: str = "Dockerfile") -> Sequence[tuple[
 
 @functools.cache
 def _arg_words(value: str) -> Sequence[tuple[str, str | None]]:
-    words = [word.partition("=") for word in shlex.split(value)]
-    return tuple((name, default if equals else None) for name, equals, default in words)
+    """Names and defaults, these as they are written."""
+    words = [word.partition("=") for word in split_words(value)]
+    return tuple((expand(name, {}), default if equals else None) for name, equals, default in words)
+
+
+def _expanded(value: str | None, values: Mapping[str, str | None], file: str, line: int) -> str | None:
+    try:
+        return None if value is None else expand(value, values)
+    except ExpansionError as error:
+        raise _broken(f"`{value}` cannot be expanded: {error}", file, line) from error
 
 
 def declared_args(dockerfile: Dockerfile) -> frozenset[str]:
     """The names of every ARG of the file: a build argument without one has no effect."""
     found = (instruction for instruction in dockerfile.instructions if instruction.keyword == "ARG")
     return frozenset(name for instruction in found for name, _ in _args(instruction))
-
-
-def with_args(dockerfile: Dockerfile, args: Mapping[str, str]) -> Dockerfile:
-    """The file as build arguments make it: ARGs before the first FROM take their values, and images that name them follow."""
-    if not args.keys() & dockerfile.globals.keys():
-        return dockerfile
-    globals_: dict[str, str | None] = {}
-    for instruction in dockerfile.instructions:
-        if instruction.keyword == "FROM":
-            break
-        for name, default in _args(instruction):
-            globals_[name] = args.get(name, None if default is None else expand(default, globals_))
-    stages = tuple(replace(stage, image=expand(stage.written, globals_)) for stage in dockerfile.stages)
-    return replace(dockerfile, globals=globals_, stages=stages)
 
 
 def _stage(instruction: Instruction, globals_: Mapping[str, str | None], file: str) -> Stage:
@@ -212,28 +223,14 @@ def _stage(instruction: Instruction, globals_: Mapping[str, str | None], file: s
         platform = flag.removeprefix("--platform=") if flag.startswith("--platform=") else platform
     if len(words) not in {1, 3} or (len(words) == 3 and words[1].upper() != "AS"):  # noqa: PLR2004
         raise _broken("FROM takes an image, or `image AS name`", file, instruction.line)
-    image = expand(words[0], globals_)
+    image = _expanded(words[0], globals_, file, instruction.line)
+    if platform and names_in(platform) and names_in(platform) <= globals_.keys() - set(PREDEFINED):
+        # Arguments of the file's own are gone in a composition; BuildKit's are not.
+        platform = _expanded(platform, globals_, file, instruction.line) or ""
     name = words[2].lower() if len(words) == 3 else ""  # noqa: PLR2004
     if not image:
         raise _broken(f"FROM {words[0]} names no image: the argument has no value", file, instruction.line)
     return Stage(image=image, written=words[0], name=name, platform=platform, start=instruction, body=())
-
-
-_REFERENCE = re.compile(r"\$(?:([A-Za-z_]\w*)|\{([A-Za-z_]\w*)(?::([-+])([^}]*))?\})")
-
-
-def expand(text: str, values: Mapping[str, str | None]) -> str:
-    """Replace `$X`, `${X}`, `${X:-default}` and `${X:+other}` as the Dockerfile frontend does."""
-
-    def value(match: re.Match[str]) -> str:
-        known = values.get(match[1] or match[2])
-        if match[3] == "-":
-            return known or match[4]
-        if match[3] == "+":
-            return match[4] if known else ""
-        return known or ""
-
-    return _REFERENCE.sub(value, text)
 
 
 def outside_images(dockerfile: Dockerfile) -> tuple[str, ...]:
@@ -352,7 +349,6 @@ class _Writer:
         self.owner: dict[str, str] = {}
 
     def add(self, piece: Piece) -> None:
-        piece = replace(piece, dockerfile=with_args(piece.dockerfile, piece.args))
         names = {stage.name: self._stage_name(piece, i) for i, stage in enumerate(piece.dockerfile.stages) if stage.name}
         names |= {str(i): self._stage_name(piece, i) for i in range(len(piece.dockerfile.stages))}
         globals_ = piece.dockerfile.globals
@@ -398,16 +394,11 @@ class _Writer:
 
     @staticmethod
     def _arg(piece: Piece, instruction: Instruction, globals_: Mapping[str, str | None]) -> str:
+        """An ARG as written, but for what a build argument or an ARG above the first FROM says."""
         words = []
-        for name, default in _args(instruction):
+        for raw, (name, default) in zip(split_words(instruction.value), _args(instruction), strict=True):
             value = piece.args.get(name, globals_.get(name) if default is None else None)
-            if value is not None:
-                words.append(f"{name}={quote(value)}")
-            elif default is not None:
-                # A default may name other arguments: it stays open for them.
-                words.append(f"{name}=" + quote(default).replace("\\$", "$"))
-            else:
-                words.append(name)
+            words.append(raw if value is None else f"{name}={quote(value)}")
         return "ARG " + " ".join(words)
 
     def _source(self, piece: Piece, source: str, names: Mapping[str, str]) -> str:

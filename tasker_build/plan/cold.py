@@ -120,7 +120,7 @@ class Cold:
     @functools.cached_property
     def dockerfiles(self) -> Mapping[TargetName, Dockerfile]:
         """Each target's Dockerfile, parsed; of one that several targets share, only what leads to the target's stage."""
-        return parsed(self.spec, self.images_tree)
+        return parsed(self.spec, self.images_tree, self.host)
 
     @functools.cached_property
     def outlines(self) -> tuple[Outline, ...]:
@@ -194,16 +194,17 @@ class Cold:
         return tuple(sorted(self.graph.predecessors(name)))
 
 
-def parsed(spec: Spec, tree: Tree) -> Mapping[TargetName, Dockerfile]:
-    """Parse each target's Dockerfile, a shared one once."""
-    files: dict[str, Dockerfile] = {}
+def parsed(spec: Spec, tree: Tree, host: str) -> Mapping[TargetName, Dockerfile]:
+    """Parse each target's Dockerfile, one that is shared once for equal arguments."""
+    files: dict[tuple[str, ...], Dockerfile] = {}
     result: dict[TargetName, Dockerfile] = {}
     users = Counter(target.dockerfile for target in spec.targets.values() if target.enabled)
     for name, text in tree.dockerfiles.items():
         target = spec.targets[name]
         path = target.dockerfile
-        if path not in files:
-            files[path] = dockerfile.parse(text, f"{spec.output}/{path}")
-        part = dockerfile.reaching(files[path], target.stage) if users[path] > 1 else files[path]
-        result[name] = dockerfile.with_args(part, target.args)
+        args = {**dockerfile.platform_args(target.platforms[0] if target.platforms else host), **target.args}
+        key = (path, *(f"{argument}={value}" for argument, value in sorted(args.items())))
+        if key not in files:
+            files[key] = dockerfile.parse(text, f"{spec.output}/{path}", args)
+        result[name] = dockerfile.reaching(files[key], target.stage) if users[path] > 1 else files[key]
     return result

@@ -20,7 +20,7 @@ RANK = {
     name: rank
     for rank, names in enumerate(
         [
-            ["errors", "ignore", "files.read", "finding", "cache", "commands", "parallel"],
+            ["errors", "expansion", "ignore", "files.read", "finding", "cache", "commands", "parallel"],
             ["spec", "engine.programs", "environments.owned"],
             ["registries"],
             ["graph", "dockerfile", "engine.api", "filestate"],

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasker_build.dockerfile import Composition, Piece, compose, expand, inherits_args, outside_images, parse, quote
+from tasker_build.dockerfile import Composition, Piece, compose, inherits_args, outside_images, parse, platform_args, quote
 from tasker_build.errors import TemplateError
+from tasker_build.expansion import expand
 from tests.conftest import problems_of
 
 
@@ -97,7 +98,7 @@ def test_what_is_no_dockerfile_is_located(text: str, message: str, line: int) ->
         ("${A:+x}", "x"),
         ("${N:+x}", ""),
         ("$N", ""),
-        ("$$", "$$"),
+        ("$$", ""),
         ("a$A-$A", "a1-1"),
     ],
 )
@@ -155,7 +156,7 @@ def test_an_unclosed_quote_is_a_template_error() -> None:
 
 def piece(text: str, name: str = "api", **options: object) -> Piece:
     values: dict[str, object] = {"stage": None, "args": {}, "prefix": name.replace("/", "-"), "parents": {}}
-    return Piece(name=name, dockerfile=parse(text), **{**values, **options})  # type: ignore[arg-type]
+    return Piece(name=name, dockerfile=parse(text, args=options.get("args")), **{**values, **options})  # type: ignore[arg-type]
 
 
 def composed(text: str) -> list[str]:
@@ -240,8 +241,9 @@ def test_every_line_points_to_where_it_was_written() -> None:
         ),
         ("RUN echo --from=0", "RUN echo --from=0"),
         ("ARG A", "ARG A"),
-        ("ARG A=1", 'ARG A="1"'),
-        ("ARG A='x y' B", 'ARG A="x y" B'),
+        ("ARG A=1", "ARG A=1"),
+        ("ARG A='x y' B", "ARG A='x y' B"),
+        ("ARG A='$O' B=\\$O C=\"\\$O\"", "ARG A='$O' B=\\$O C=\"\\$O\""),
         ("ENV A=$B", "ENV A=$B"),
         ('CMD ["x"]', 'CMD ["x"]'),
     ],
@@ -324,3 +326,54 @@ def test_any_text_is_a_dockerfile_or_a_template_error_but_for_arg(text: str) -> 
         assert error.problems[0].span  # noqa: PT017 - not raising is fine, too
         return
     assert parse("FROM a\n" + text) == parsed
+
+
+@pytest.mark.parametrize(
+    ("text", "images"),
+    [
+        ('ARG B=debian:1\nFROM "$B"\n', ["debian:1"]),
+        ("FROM 'debian:1'\n", ["debian:1"]),
+        ('FROM "debian":1\n', ["debian:1"]),
+        ("ARG B\nFROM $B\n", ["given:2"]),
+        ("ARG B\nARG C=${B%:*}:9\nFROM ${C}\n", ["given:9"]),
+        ("ARG N=a-b\nFROM ${N/-/:}\n", ["a:b"]),
+        ("ARG N\nFROM ${N-debian:1}\n", ["debian:1"]),
+        ("ARG N=\nFROM ${N:-${B:-debian:1}}\n", ["debian:1"]),
+        ("FROM debian:1 AS x-linux\nFROM x-$TARGETOS\n", ["debian:1", "x-linux"]),
+        ("FROM debian:1 AS x-arm64\nFROM x-${TARGETARCH}\n", ["debian:1", "x-arm64"]),
+    ],
+)
+def test_images_of_stages_are_what_the_frontend_reads(text: str, images: list[str]) -> None:
+    args = {**platform_args("linux/arm64"), **({"B": "given:2"} if "ARG B\n" in text else {})}
+    assert [stage.image for stage in parse(text, args=args).stages] == images
+
+
+@pytest.mark.parametrize(
+    ("platform", "written"),
+    [
+        ("${PLATFORM}", "linux/amd64"),
+        ("$PLATFORM", "linux/amd64"),
+        ("${OTHER:-$PLATFORM}", "${OTHER:-$PLATFORM}"),
+        ("$BUILDPLATFORM", "$BUILDPLATFORM"),
+        ("$TARGETPLATFORM", "$TARGETPLATFORM"),
+    ],
+)
+def test_a_platform_names_arguments_of_its_file(platform: str, written: str) -> None:
+    text = compose([piece(f"ARG PLATFORM=linux/amd64\nFROM --platform={platform} debian:1\n")]).text
+    assert text.startswith(f"FROM --platform={written} debian:1 AS ")
+
+
+def test_an_expansion_that_wants_a_value_says_where() -> None:
+    (problem,) = problems_of(lambda: parse("FROM a\nFROM ${NOPE?name a base}\n", "x/Dockerfile"))
+    assert problem.message == "`${NOPE?name a base}` cannot be expanded: NOPE: name a base"
+    assert str(problem.span) == "x/Dockerfile:2:1"
+
+
+@pytest.mark.parametrize("word", ["run-me.sh", "1.txt", ".env", "a/b", "x:y", "'q-r'", '"q.r"'])
+def test_a_heredoc_ends_at_any_word(word: str) -> None:
+    name = word.strip("'\"")
+    text = f"FROM a\nCOPY <<{word} /out/\n#!/bin/sh\nARG = 1\nCOPY src/a.txt\n{name}\nRUN x\n"
+    copy, run = parse(text).stages[0].body
+    assert copy.heredoc.split("\n") == ["#!/bin/sh", "ARG = 1", "COPY src/a.txt", name]
+    assert run.value == "x"
+    assert f"#!/bin/sh\nARG = 1\nCOPY src/a.txt\n{name}\nRUN x\n" in compose([piece(text)]).text
