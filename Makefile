@@ -74,10 +74,11 @@ test-long: setup engine ## Every environment at once: debug builds, production, 
 coverage: setup ## Branch coverage of the tests that need no engine
 	$(BIN)/pytest --cov --cov-report=term:skip-covered
 
-test-proof: setup engine ## 10 000 random steps in memory, 200 on the engine, 1 000 ignore files: none stale, none needless
+test-proof: setup engine ## 10 000 random steps in memory, 200 on the engine; 1 000 ignore files, 500 Cargo workspaces, 3 000 expansions
 	TASKER_EXAMPLES=220 $(BIN)/pytest -q tests/property
-	@$(ENGINE); TASKER_REAL_STEPS=200 TASKER_IGNORE_EXAMPLES=1000 $(BIN)/pytest -q -m engine \
-		tests/e2e/test_never_stale.py tests/e2e/test_ignore_rules.py
+	@$(ENGINE); TASKER_REAL_STEPS=200 TASKER_IGNORE_EXAMPLES=1000 TASKER_WORKSPACES=500 TASKER_EXPANSIONS=3000 \
+		$(BIN)/pytest -q -m engine tests/e2e/test_never_stale.py tests/e2e/test_ignore_rules.py \
+		tests/e2e/test_cargo_truth.py tests/e2e/test_expansions.py
 
 check: setup engine ## hadolint, shellcheck, build --check and compose config over everything rendered
 	@$(ENGINE); $(BIN)/tasker-build render --check

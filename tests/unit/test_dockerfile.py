@@ -364,8 +364,8 @@ def test_a_platform_names_arguments_of_its_file(platform: str, written: str) -> 
 
 
 def test_an_expansion_that_wants_a_value_says_where() -> None:
-    (problem,) = problems_of(lambda: parse("FROM a\nFROM ${NOPE?name a base}\n", "x/Dockerfile"))
-    assert problem.message == "`${NOPE?name a base}` cannot be expanded: NOPE: name a base"
+    (problem,) = problems_of(lambda: parse("FROM a\nFROM ${NOPE?name-a-base}\n", "x/Dockerfile"))
+    assert problem.message == "`${NOPE?name-a-base}` cannot be expanded: NOPE: name-a-base"
     assert str(problem.span) == "x/Dockerfile:2:1"
 
 
