@@ -205,6 +205,16 @@ def test_a_lock_file_that_would_stop_the_build(manifest: str, lock: str | None, 
     assert [problem.code for problem in lock_problems(scanned(files))] == codes
 
 
+def test_a_patch_that_nothing_uses_is_in_no_lock_file() -> None:
+    files = {
+        "Cargo.toml": workspace("app", rest='[patch.crates-io]\next = { path = "own/ext" }'),
+        APP: package("app"),
+        "own/ext/Cargo.toml": package("ext"),
+        "Cargo.lock": LOCK,
+    }
+    assert list(lock_problems(scanned(files))) == []
+
+
 @pytest.mark.parametrize(
     ("text", "base", "told"),
     [

@@ -22,7 +22,8 @@ def lock_problems(workspace: CargoWorkspace) -> Iterator[Problem]:
         yield Problem(code="W015", message=message, span=_at("Cargo.toml"), hints=("run: cargo generate-lockfile",))
         return
     for package in workspace.packages.values():
-        if package.home == "":
+        # A patch that nothing uses is in no lock file.
+        if package.home == "" and package.folder not in workspace.patched:
             yield from (
                 Problem(code="W016", message=message, span=_at(package.manifest), hints=("run: cargo update --workspace",))
                 for message in _differences(package, workspace)
